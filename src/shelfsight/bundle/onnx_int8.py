@@ -1,0 +1,91 @@
+"""INT8 in the QDQ form of ONNX: int8 weights with one scale per channel, uint8 activations.
+
+The ranges of the activations come with the backbone, so no calibration runs when a channel is trained. ReLU6 needs
+no node: uint8 saturates at the end of its range. The mean over the last feature map, the head and the softmax stay
+in float, because a discriminant head leans on small differences there; only their weights are held as integers.
+Scheme: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+Inference", CVPR 2018.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shelfsight.bundle.network import Conv, GlobalAveragePool, Layer
+from shelfsight.bundle.onnx_model import Graph, conv_attributes, onnx_kernel
+
+if TYPE_CHECKING:
+    from shelfsight.bundle.backbone import Backbone
+    from shelfsight.bundle.coding import Coded, Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Int8:
+    """Weights as int8 per channel, activations as uint8 over the backbone's ranges."""
+
+    backbone: Backbone
+    scales: dict[str, np.float32] = field(default_factory=dict)
+    """Scale of each quantised value already written, by its ONNX name."""
+
+    def conv(self, graph: Graph, layer: Conv, source: str) -> str:
+        """Write a convolution on quantised input, weights and bias."""
+        kernel = onnx_kernel(self.backbone, layer)
+        scale = np.maximum(np.abs(kernel).max(axis=(1, 2, 3)) / 127, 1e-12).astype(np.float32)
+        bias_scale = scale * self.scales[source]
+        bias = np.rint(self.backbone.values(f"{layer.name}/bias") / bias_scale.astype(np.float64))
+        codes = np.clip(np.rint(kernel / scale[:, None, None, None]), -127, 127)
+        inputs = [
+            source,
+            _dequantised(graph, f"{layer.name}/kernel", codes.astype(np.int8), scale, 0),
+            _dequantised(graph, f"{layer.name}/bias", bias.astype(np.int32), bias_scale, 0),
+        ]
+        return graph.node("Conv", inputs, layer.name, **conv_attributes(layer, len(kernel)))
+
+    def linear(self, graph: Graph, name: str, source: str, kernel: Coded, bias: Floats | None) -> str:
+        """Write `source @ kernel + bias` in float, from integer weights."""
+        if kernel.codes.dtype == np.uint8:  # as devices have it: (code - zero point) * scale is the same number
+            zero = np.uint8(round(-kernel.minimum / kernel.scale))
+            constants = [
+                graph.constant(f"{name}/kernel/codes", kernel.codes),
+                graph.constant(f"{name}/kernel/scale", np.float32(kernel.scale)),
+                graph.constant(f"{name}/kernel/zero", zero),
+            ]
+            weights = graph.node("DequantizeLinear", constants, f"{name}/kernel")
+        else:
+            values = kernel.values()
+            scale = np.maximum(np.abs(values).max(axis=0) / 127, 1e-12).astype(np.float32)
+            weights = _dequantised(
+                graph, f"{name}/kernel", np.rint(values / scale).astype(np.int8), scale, 1
+            )
+        biases = [] if bias is None else [graph.constant(f"{name}/bias", bias)]
+        return graph.node("Gemm", [source, weights, *biases], name)
+
+    def output(self, graph: Graph, layer: Layer, value: str) -> str:
+        """Quantise what a layer puts out, except the embedding."""
+        if isinstance(layer, GlobalAveragePool):
+            return value
+        low, high = self.backbone.ranges[layer.name]
+        low, high = min(low, 0.0), max(high, 0.0)
+        scale = np.float32((high - low) / 255 or 1.0)
+        constants = [
+            graph.constant(f"{value}/step", scale),
+            graph.constant(f"{value}/zero", np.uint8(round(-low / float(scale)))),
+        ]
+        codes = graph.node("QuantizeLinear", [value, *constants], f"{value}/codes")
+        decoded = graph.node("DequantizeLinear", [codes, *constants], f"{value}/decoded")
+        self.scales[decoded] = scale
+        return decoded
+
+
+def _dequantised(
+    graph: Graph, name: str, codes: np.ndarray[tuple[int, ...], np.dtype[np.integer]], scale: Floats, axis: int
+) -> str:
+    constants = [
+        graph.constant(f"{name}/codes", codes),
+        graph.constant(f"{name}/scale", scale),
+        graph.constant(f"{name}/zero", np.zeros(len(scale), codes.dtype)),
+    ]
+    return graph.node("DequantizeLinear", constants, name, axis=axis)

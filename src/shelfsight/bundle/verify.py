@@ -1,0 +1,169 @@
+"""Check a bundle: every file there and unchanged, every model loads, and they all give the same answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from pydantic import ValidationError
+
+from shelfsight.bundle.documents import FORMAT_VERSION, Document, Manifest, Metadata
+from shelfsight.bundle.recogniser import Recogniser, Runtime, open_session
+from shelfsight.errors import BundleError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REQUIRED = frozenset(
+    {"model.json", "weights.bin", "metadata.json", "model.onnx", "model.int8.onnx", "model.ort", "model.shards.json"}
+)
+_D = TypeVar("_D", bound=Document)
+_BYTES = {"float32": 4, "int32": 4, "uint16": 2, "uint8": 1, "bool": 1}
+
+
+def load_bundle(folder: Path, runtime: Runtime = Runtime.ONNX) -> Recogniser:
+    """Return the bundle's recogniser; only the files that it needs are read.
+
+    Raises:
+        BundleError: the folder holds no bundle, or the model's file is not the one the manifest names.
+    """
+    manifest, metadata = read_manifest(folder), read_metadata(folder)
+    entry = next((file for file in manifest.files if file.name == runtime.file), None)
+    if entry is None:
+        raise BundleError(f"{folder} has no {runtime.file}: choose another runtime")
+    model = _checked(folder, entry.name, entry.size, entry.sha256)
+    recogniser = Recogniser(
+        labels=metadata.labels,
+        threshold=metadata.threshold,
+        image_size=metadata.image_size,
+        session=open_session(model),
+    )
+    _check_outputs(recogniser, folder, runtime)
+    return recogniser
+
+
+def verify_bundle(folder: Path) -> Manifest:
+    """Return the bundle's manifest after checking every file.
+
+    Raises:
+        BundleError: a file is missing, empty or changed, a model does not load or has another number of outputs
+            than there are labels, or the models disagree.
+    """
+    manifest, metadata = read_manifest(folder), read_metadata(folder)
+    missing = REQUIRED - {file.name for file in manifest.files}
+    if missing:
+        raise BundleError(f"{folder}: the manifest does not name {', '.join(sorted(missing))}")
+    for file in manifest.files:
+        _checked(folder, file.name, file.size, file.sha256)
+    for blob in manifest.blobs:
+        _checked(folder, f"blobs/{blob.sha256}.bin", blob.size, blob.sha256)
+    blobs = {f"../../blobs/{blob.sha256}.bin": blob.size for blob in manifest.blobs}
+    _check_layers_model(folder, "model.json", {"weights.bin": (folder / "weights.bin").stat().st_size}, metadata)
+    _check_layers_model(folder, "model.shards.json", blobs, metadata)
+    _check_agreement(folder, metadata)
+    return manifest
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return `manifest.json` of a bundle.
+
+    Raises:
+        BundleError: there is none, or it is not one that this version reads.
+    """
+    return _read(folder, "manifest.json", Manifest)
+
+
+def read_metadata(folder: Path) -> Metadata:
+    """Return `metadata.json` of a bundle.
+
+    Raises:
+        BundleError: there is none, or it is not one that this version reads.
+    """
+    return _read(folder, "metadata.json", Metadata)
+
+
+def _read(folder: Path, name: str, kind: type[_D]) -> _D:
+    try:
+        text = (folder / name).read_bytes()
+        found = json.loads(text).get("formatVersion")
+        if str(found).split(".")[0] != FORMAT_VERSION.split(".")[0]:
+            raise BundleError(f"{folder / name} has format {found}, this version reads {FORMAT_VERSION}: upgrade")
+        return kind.model_validate_json(text)
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(f"{folder} is not a bundle: it has no {name}") from None
+    except ValidationError as exc:
+        problem = exc.errors()[0]
+        where = ".".join(map(str, problem["loc"])) or "document"
+        raise BundleError(f"{folder / name} is damaged: {where}: {problem['msg']}") from exc
+    except (OSError, ValueError, AttributeError) as exc:
+        raise BundleError(f"{folder / name} cannot be read: {exc}") from exc
+
+
+def _checked(folder: Path, name: str, size: int, sha256: str) -> bytes:
+    """Return a file's bytes if they are the ones that the manifest names."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise BundleError(f"the manifest names {name!r}, which lies outside the bundle: it was tampered with")
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        raise BundleError(f"{path} is missing ({exc.strerror}): restore the bundle or train again") from exc
+    if not data or len(data) != size or hashlib.sha256(data).hexdigest() != sha256:
+        raise BundleError(f"{path} is not the file the manifest names: restore the bundle or train again")
+    return data
+
+
+def _check_layers_model(folder: Path, name: str, sizes: dict[str, int], metadata: Metadata) -> None:
+    """Check that the weights fill their files exactly and that there is one output per label."""
+    try:
+        document: dict[str, Any] = json.loads((folder / name).read_bytes())
+        layers = document["modelTopology"]["model_config"]["config"]["layers"]
+        outputs = layers[-1]["config"]["units"]
+        filled = {
+            path: sum(_weight_size(weight) for weight in group["weights"])
+            for group in document["weightsManifest"]
+            for path in group["paths"]
+        }
+    except (ValueError, KeyError, TypeError, IndexError) as exc:
+        raise BundleError(f"{folder / name} is no layers model ({exc!r})") from exc
+    if outputs != len(metadata.labels):
+        raise BundleError(f"{folder / name} has {outputs} outputs for {len(metadata.labels)} labels")
+    if filled != sizes:
+        raise BundleError(f"{folder / name}: its weights do not fill their files ({filled}, found {sizes})")
+
+
+def _weight_size(weight: dict[str, Any]) -> int:
+    dtype = weight.get("quantization", weight)["dtype"]
+    return int(np.prod(weight["shape"], dtype=np.int64)) * _BYTES[dtype]
+
+
+def _check_agreement(folder: Path, metadata: Metadata) -> None:
+    """Check that all models carry the same head, and that the two INT8 files give the same answer."""
+    document = json.loads((folder / "model.json").read_bytes())
+    weights = (folder / "weights.bin").read_bytes()
+    entry = next(w for w in reversed(document["weightsManifest"][0]["weights"]) if w["name"].endswith("/kernel"))
+    bias_size = 4 * len(metadata.labels)
+    codes = weights[-bias_size - _weight_size(entry) : -bias_size]
+    model = onnx.load_model_from_string((folder / Runtime.INT8.file).read_bytes())
+    head = next((t for t in model.graph.initializer if t.name == "head/kernel/codes"), None)
+    if head is None or numpy_helper.to_array(head).tobytes() != codes:
+        raise BundleError(f"{folder}: model.int8.onnx and weights.bin are not of one training: train again")
+    size = metadata.image_size
+    picture = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
+    int8, ort = (load_bundle(folder, runtime).probabilities(picture) for runtime in (Runtime.INT8, Runtime.ORT))
+    load_bundle(folder, Runtime.ONNX).probabilities(picture)
+    if not np.allclose(int8, ort, atol=0.05):
+        raise BundleError(f"{folder}: model.ort and model.int8.onnx give different answers: train again")
+
+
+def _check_outputs(recogniser: Recogniser, folder: Path, runtime: Runtime) -> None:
+    (output,) = recogniser.session.get_outputs()
+    if output.name != "probabilities" or output.shape[-1] != len(recogniser.labels):
+        raise BundleError(
+            f"{folder / runtime.file} puts out {output.name} {output.shape}, "
+            f"wanted probabilities of {len(recogniser.labels)} labels"
+        )

@@ -1,0 +1,163 @@
+"""Write a recogniser as a bundle: every file of the format, verified before the bundle takes its place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shelfsight import __version__
+from shelfsight.bundle.documents import (
+    BackboneEntry,
+    BlobEntry,
+    Document,
+    FileEntry,
+    Manifest,
+    Metadata,
+    PhoneDescription,
+)
+from shelfsight.bundle.folder import staged_folder
+from shelfsight.bundle.onnx_int8 import Int8
+from shelfsight.bundle.onnx_model import Fp32, write_recogniser
+from shelfsight.bundle.ort_format import to_ort
+from shelfsight.bundle.tfjs import layers_model
+from shelfsight.bundle.verify import verify_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from shelfsight.bundle.backbone import Backbone
+    from shelfsight.bundle.head import Head
+
+_MEDIA_TYPES = {".json": "application/json"}
+_BINARY = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleFacts:
+    """What is said about a recogniser in the bundle's documents.
+
+    Attributes:
+        trained_at: when the training ended, UTC.
+        training_duration_s: seconds from start to the fitted head.
+        accuracy: held-out share of right answers, None where nothing could be held out.
+        settings: how it was trained: head, seed, views and so on.
+    """
+
+    channel: str
+    version: str
+    trained_at: datetime
+    training_duration_s: float
+    image_count: int
+    accuracy: float | None
+    threshold: float
+    settings: Mapping[str, Any]
+
+
+def write_bundle(
+    place: Path, backbone: Backbone, head: Head, facts: BundleFacts, private: Mapping[str, bytes]
+) -> Manifest:
+    """Write and verify a bundle, then put it at `place`, replacing an older one there; return its manifest.
+
+    `private` files (the quality report) lie beside the others and are not named by the manifest: never served.
+
+    Raises:
+        OutputError: the folder cannot be written.
+        BundleError: what was written does not verify; `place` is as it was.
+    """
+    with staged_folder(place) as stage:
+        files = _models(backbone, head) | _documents(backbone, head, facts)
+        files[f"{facts.channel}_v{facts.version}.json"] = _phone(backbone, facts, files["model.ort"]).to_json()
+        blobs = {group.part: bytes(group.data) for group in layers_model(backbone, head).groups}
+        manifest = _manifest(backbone, facts, files, blobs)
+        (stage / "blobs").mkdir()
+        for name, data in (files | dict(private)).items():
+            (stage / name).write_bytes(data)
+        for entry, data in zip(manifest.blobs, blobs.values(), strict=True):
+            (stage / "blobs" / f"{entry.sha256}.bin").write_bytes(data)
+        (stage / "manifest.json").write_bytes(manifest.to_json())
+        verify_bundle(stage)
+    return manifest
+
+
+def _models(backbone: Backbone, head: Head) -> dict[str, bytes]:
+    model = layers_model(backbone, head)
+    groups = [bytes(group.data) for group in model.groups]
+    int8 = write_recogniser(backbone, head, Int8(backbone))
+    return {
+        "model.json": _json(model.document(["weights.bin"])),
+        "weights.bin": b"".join(groups),
+        "model.shards.json": _json(model.document([f"../../blobs/{_sha256(data)}.bin" for data in groups])),
+        "model.onnx": write_recogniser(backbone, head, Fp32(backbone)),
+        "model.int8.onnx": int8,
+        "model.ort": to_ort(int8),
+    }
+
+
+def _documents(backbone: Backbone, head: Head, facts: BundleFacts) -> dict[str, bytes]:
+    metadata = Metadata(
+        version=facts.version,
+        trained_at=facts.trained_at,
+        channel_id=facts.channel,
+        product_count=len(head.labels),
+        image_count=facts.image_count,
+        training_duration=round(facts.training_duration_s, 3),
+        labels=head.labels,
+        image_size=backbone.network.input_size,
+        model_type=backbone.model_type,
+        accuracy=facts.accuracy,
+        backbone=backbone.name,
+        threshold=facts.threshold,
+        model_name=facts.channel,
+        time_stamp=facts.trained_at,
+    )
+    return {"metadata.json": metadata.to_json()}
+
+
+def _phone(backbone: Backbone, facts: BundleFacts, model: bytes) -> Document:
+    size = backbone.network.input_size
+    return PhoneDescription(
+        version=f"v{facts.version}",
+        architecture=backbone.name,
+        input_shape=(1, size, size, 3),
+        checksum_sha256=_sha256(model),
+        description=f"Product recogniser of channel {facts.channel}",
+        last_updated=facts.trained_at,
+    )
+
+
+def _manifest(
+    backbone: Backbone, facts: BundleFacts, files: Mapping[str, bytes], blobs: Mapping[str, bytes]
+) -> Manifest:
+    return Manifest(
+        version=facts.version,
+        channel_id=facts.channel,
+        created_at=facts.trained_at,
+        code_version=__version__,
+        backbone=BackboneEntry(name=backbone.name, sha256=backbone.digest),
+        settings=dict(facts.settings),
+        files=tuple(
+            FileEntry(
+                name=name,
+                size=len(data),
+                media_type=_MEDIA_TYPES.get(name[name.rfind(".") :], _BINARY),
+                sha256=_sha256(data),
+            )
+            for name, data in sorted(files.items())
+        ),
+        blobs=tuple(
+            BlobEntry.model_validate({"part": part, "size": len(data), "sha256": _sha256(data)})
+            for part, data in blobs.items()
+        ),
+    )
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,1 @@
+"""Products and their pictures: what a channel sells and what it looks like."""

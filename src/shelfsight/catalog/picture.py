@@ -1,0 +1,133 @@
+"""Open a picture from a stranger: checked, upright, sRGB, and no larger than it needs to be.
+
+Whatever a shop has comes in here: photos on their side (EXIF), CMYK from a printer, 16-bit scans, palettes,
+animations, transparency, wide-gamut phone photos, broken and hostile files.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+
+from shelfsight.errors import PictureError
+
+MAX_PIXELS = 100_000_000
+"""Largest picture that is opened, in pixels: twice the largest phone camera, 300 MB decoded."""
+
+WORKING_SIDE = 352
+"""Short side, in pixels, at which pictures are opened to be learned or recognised: 1.6 times what a network sees."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "MPO")
+_MIN_SIDE = 16
+_SRGB = ImageCms.createProfile("sRGB")
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""How to turn a picture upright, by its EXIF orientation."""
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+
+
+def open_picture(data: bytes, *, short_side: int = WORKING_SIDE) -> Image.Image:
+    """Return the picture as an upright 8-bit sRGB image, its short side at most `short_side` pixels.
+
+    Large JPEGs are decoded at a fraction of their size. Of an animation the first frame is taken; what is
+    transparent becomes white.
+
+    Raises:
+        PictureError: the bytes are no picture, are truncated, or hold more than `MAX_PIXELS`.
+    """
+    if not data:
+        raise PictureError("the file is empty")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns about odd metadata and about sizes that MAX_PIXELS judges; neither spoils the picture.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                return _prepare(image, short_side)
+    except UnidentifiedImageError:
+        raise PictureError(_unknown(data)) from None
+    except Image.DecompressionBombError:
+        raise PictureError(_too_large("more pixels than can be opened safely")) from None
+    except PictureError:
+        raise
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, IndexError, OverflowError) as exc:
+        raise PictureError(f"damaged or cut off ({exc})") from exc
+
+
+def centre_square(picture: Image.Image, size: int) -> Image.Image:
+    """Return the centre square of the short side, scaled to `size` pixels: what Teachable Machine clients feed."""
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    box = (left, top, left + side, top + side)
+    return picture.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)
+
+
+def _prepare(image: Image.Image, short_side: int) -> Image.Image:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise PictureError(_too_large(f"{width} x {height} pixels"))
+    if min(width, height) < _MIN_SIDE:
+        raise PictureError(f"too small ({width} x {height} pixels): nothing could be seen on it")
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    profile = image.info.get("icc_profile")
+    image.draft("RGB", (short_side, short_side))
+    image.load()
+    coloured = _srgb(_scaled(_continuous(image), short_side), profile)
+    return coloured.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else coloured
+
+
+def _continuous(image: Image.Image) -> Image.Image:
+    """Return the image without palette, transparency or more than 8 bits, ready to be scaled."""
+    if image.mode.startswith("I;16"):
+        image = image.convert("I")
+    if image.mode in ("I", "F"):
+        return _eight_bit(image)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        coloured = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", coloured.size, "white"), coloured)
+    return image if image.mode in ("RGB", "CMYK", "L") else image.convert("RGB")
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Return 16-bit grey scaled to 8 bits, where Pillow's own conversion clips everything bright to white."""
+    low, high = image.getextrema()
+    if not (isinstance(low, (int, float)) and isinstance(high, (int, float)) and 0 <= low <= high <= 65535):
+        raise PictureError(f"its pixels ({image.mode}, {low} to {high}) are measurements, not a photo")
+    return image.point(lambda value: value * (1 / 257 if high > 255 else 1.0)).convert("L")
+
+
+def _scaled(image: Image.Image, short_side: int) -> Image.Image:
+    shrink = min(image.size) / short_side
+    if shrink <= 1:
+        return image
+    size = (round(image.width / shrink), round(image.height / shrink))
+    return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
+def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    if profile and image.mode in ("RGB", "CMYK"):
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if "sRGB" not in ImageCms.getProfileDescription(source):
+                return ImageCms.profileToProfile(image, source, _SRGB, outputMode="RGB") or image
+        except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+            pass  # a broken profile: browsers ignore it too
+    return image.convert("RGB")
+
+
+def _too_large(what: str) -> str:
+    return f"too large ({what}; at most {MAX_PIXELS // 1_000_000} million are opened)"
+
+
+def _unknown(data: bytes) -> str:
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
+        return "HEIC/HEIF is not supported: export the photo as JPEG"
+    return "not a picture in a known format (JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF)"

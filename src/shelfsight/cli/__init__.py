@@ -1,0 +1,63 @@
+"""The `shelfsight` command. Each command group is a module; what a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shelfsight import __version__
+from shelfsight.cli import demo, evaluate, inspect, predict, train
+from shelfsight.errors import ShelfsightError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+app = typer.Typer(
+    name="shelfsight",
+    help="Teach every till to see its own shop: train a recogniser from product photos and run it anywhere.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (train, predict, evaluate, inspect, demo):
+    module.register(app)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 (typer calls it so)
+    if wanted:
+        typer.echo(f"shelfsight {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[  # noqa: ARG001 (its callback does the work)
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; errors become one sentence on standard error and the exit code of their kind."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        app()
+    except ShelfsightError as exc:
+        typer.secho(f"Error: {exc}", fg="red", err=True)
+        sys.exit(exc.exit_code)
+    except KeyboardInterrupt:
+        typer.secho("Stopped. Nothing was replaced, and photos already looked at are remembered.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone, `| head` for one: no complaint from the interpreter either
+        sys.exit(1)
+
+
+def _terminated(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 (the signature of a handler)
+    """Unwind, so that what is half done is put away, instead of dying on the spot."""
+    sys.exit(128 + signum)

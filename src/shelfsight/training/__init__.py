@@ -1,0 +1,1 @@
+"""Photos in, a fitted recogniser and its quality report out."""

@@ -1,0 +1,271 @@
+"""The quality report of a training: what can be expected of the recogniser, and what would make it better."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 (pydantic reads the annotation)
+from typing import TYPE_CHECKING, Any
+
+from shelfsight.bundle.documents import Document, Sha256
+from shelfsight.training.metrics import Confusion, confusions, measure
+from shelfsight.training.rules import TOO_FEW_IMAGES, wilson_interval
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from shelfsight.training.embed import Image
+    from shelfsight.training.fit import Fitted
+    from shelfsight.training.rules import Basis, Plan
+    from shelfsight.training.source import Skipped
+
+_MOST_CONFUSIONS = 50
+_EXAMPLES = 4
+
+
+class ReliabilityBin(Document):
+    """Held-out answers of about the same confidence, and how many of them were right."""
+
+    confidence: float
+    accuracy: float
+    count: int
+
+
+class HeldOutQuality(Document):
+    """How the recogniser did on pictures it was not trained on; shares are 0..1.
+
+    `basis` says what those were: `scenes` are held out whole, which is what a new day at the till is like; `views`
+    are altered copies of the training pictures, where there is one a product, and promise too much.
+    """
+
+    basis: str
+    pictures: int
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    top3: float
+    accuracy_at_80_coverage: float
+    calibration_error: float
+    reliability: tuple[ReliabilityBin, ...]
+
+
+class ThresholdQuality(Document):
+    """What the threshold does to held-out pictures; shares are 0..1.
+
+    `unknown_refused` counts pictures whose product was taken out of the catalogue; None with two products.
+    """
+
+    value: float
+    answered: float | None = None
+    accuracy_when_answered: float | None = None
+    unknown_refused: float | None = None
+
+
+class ProductQuality(Document):
+    """One product: its pictures, and how many of the held-out ones were recognised."""
+
+    product: str
+    images: int
+    held_out: int
+    right: int
+    too_few_images: bool
+
+
+class ConfusedPair(Document):
+    """A product that was taken for another, with held-out pictures of it that were."""
+
+    product: str
+    taken_for: str
+    count: int
+    pictures: tuple[str, ...]
+
+
+class SkippedFile(Document):
+    """A file that was not used, and why."""
+
+    file: str
+    reason: str
+
+
+class TrainingImage(Document):
+    """A picture that the recogniser was trained on."""
+
+    file: str
+    product: str
+    sha256: Sha256
+
+
+class Report(Document):
+    """`report.json`: kept beside the bundle, never served publicly, because it names the shop's files."""
+
+    format_version: str = "1.0"
+    channel_id: str
+    version: str
+    trained_at: datetime
+    training_duration: float
+    backbone: str
+    head: str
+    settings: dict[str, Any]
+    product_count: int
+    image_count: int
+    held_out: HeldOutQuality | None
+    threshold: ThresholdQuality
+    products: tuple[ProductQuality, ...]
+    confusions: tuple[ConfusedPair, ...]
+    skipped: tuple[SkippedFile, ...]
+    notes: tuple[str, ...]
+    images: tuple[TrainingImage, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trained:
+    """A finished training, before it is written down."""
+
+    source: Path
+    channel: str
+    version: str
+    backbone: str
+    plan: Plan
+    seed: int
+    images: tuple[Image, ...]
+    labels: NDArray[np.int64]
+    fitted: Fitted
+    skipped: tuple[Skipped, ...]
+    trouble: str | None
+    trained_at: datetime
+    duration_s: float
+
+
+def build_report(trained: Trained) -> Report:
+    """Return the quality report of a training."""
+    fitted, plan = trained.fitted, trained.plan
+    products = fitted.head.labels
+    held_out = _held_out(fitted, plan.basis)
+    return Report(
+        channel_id=trained.channel,
+        version=trained.version,
+        trained_at=trained.trained_at,
+        training_duration=round(trained.duration_s, 3),
+        backbone=trained.backbone,
+        head=plan.head.value,
+        settings={
+            "head": plan.head.value,
+            "shrinkage": plan.shrinkage,
+            "views": plan.crops + 2,
+            "projected": plan.projected,
+            "seed": trained.seed,
+        },
+        product_count=len(products),
+        image_count=len(trained.images),
+        held_out=held_out,
+        threshold=_threshold(fitted),
+        products=_products(trained),
+        confusions=_confusions(trained),
+        skipped=tuple(
+            SkippedFile(file=display_name(item.path, trained.source), reason=item.reason) for item in trained.skipped
+        ),
+        notes=tuple(_notes(trained, held_out)),
+        images=tuple(
+            TrainingImage(
+                file=display_name(image.photo.path, trained.source),
+                product=image.photo.product,
+                sha256=image.sha256,
+            )
+            for image in trained.images
+        ),
+    )
+
+
+def _held_out(fitted: Fitted, basis: Basis) -> HeldOutQuality | None:
+    if not len(fitted.held_out.label):
+        return None
+    quality = measure(fitted.probabilities, fitted.held_out.label)
+    return HeldOutQuality(
+        basis=basis.value,
+        pictures=quality.pictures,
+        accuracy=round(quality.accuracy, 4),
+        accuracy_interval=wilson_interval(quality.right, quality.pictures),
+        top3=round(quality.top3, 4),
+        accuracy_at_80_coverage=round(quality.accuracy_at_80_coverage, 4),
+        calibration_error=round(quality.calibration_error, 4),
+        reliability=tuple(
+            ReliabilityBin(confidence=round(b.confidence, 4), accuracy=round(b.accuracy, 4), count=b.count)
+            for b in quality.reliability
+        ),
+    )
+
+
+def _threshold(fitted: Fitted) -> ThresholdQuality:
+    if not len(fitted.held_out.label):
+        return ThresholdQuality(value=fitted.threshold)
+    answered = fitted.probabilities.max(axis=1) >= fitted.threshold
+    right = fitted.probabilities.argmax(axis=1) == fitted.held_out.label
+    refused = fitted.if_unknown < fitted.threshold
+    return ThresholdQuality(
+        value=fitted.threshold,
+        answered=round(float(answered.mean()), 4),
+        accuracy_when_answered=round(float(right[answered].mean()), 4) if answered.any() else None,
+        unknown_refused=round(float(refused.mean()), 4) if len(refused) else None,
+    )
+
+
+def _products(trained: Trained) -> tuple[ProductQuality, ...]:
+    label = trained.fitted.held_out.label
+    answers = trained.fitted.probabilities.argmax(axis=1)
+    images = Counter(trained.labels.tolist())
+    held_out, right = Counter(label.tolist()), Counter(label[answers == label].tolist())
+    return tuple(
+        ProductQuality(
+            product=product,
+            images=images[index],
+            held_out=held_out[index],
+            right=right[index],
+            too_few_images=images[index] < TOO_FEW_IMAGES,
+        )
+        for index, product in enumerate(trained.fitted.head.labels)
+    )
+
+
+def _confusions(trained: Trained) -> tuple[ConfusedPair, ...]:
+    fitted, products = trained.fitted, trained.fitted.head.labels
+    pairs: list[Confusion] = confusions(fitted.probabilities, fitted.held_out.label, fitted.held_out.picture)
+    return tuple(
+        ConfusedPair(
+            product=products[pair.label],
+            taken_for=products[pair.taken_for],
+            count=pair.count,
+            pictures=tuple(
+                display_name(trained.images[index].photo.path, trained.source) for index in pair.pictures[:_EXAMPLES]
+            ),
+        )
+        for pair in pairs[:_MOST_CONFUSIONS]
+    )
+
+
+def _notes(trained: Trained, held_out: HeldOutQuality | None) -> list[str]:
+    """Return what the shop should know, as sentences."""
+    notes = []
+    few = sum(product.too_few_images for product in _products(trained))
+    if few:
+        notes.append(
+            f"{few} of {len(trained.fitted.head.labels)} products have fewer than {TOO_FEW_IMAGES} pictures: "
+            "more photos of them, taken at the till, will help most."
+        )
+    if held_out is None:
+        notes.append("No picture could be held out, so nothing is known of the accuracy: add photos.")
+    elif held_out.basis == "views":
+        notes.append("Measured on altered copies of the training pictures: expect less at the till.")
+    if len(trained.fitted.head.labels) == 2:
+        notes.append("With two products, one that is neither cannot be told apart: add more products.")
+    if trained.trouble:
+        notes.append(trained.trouble[0].upper() + trained.trouble[1:] + ".")
+    return notes
+
+
+def display_name(path: Path, source: Path) -> str:
+    """Return the path as the shop knows it: relative to what it gave, with forward slashes."""
+    base = source if source.is_dir() else source.parent
+    return path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()
+

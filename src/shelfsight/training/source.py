@@ -1,0 +1,110 @@
+"""Read where the training photos are: a folder with one sub-folder per product, or a CSV (`image,product`)."""
+
+from __future__ import annotations
+
+import csv
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shelfsight.errors import SourceError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NOT_PHOTOS = frozenset({"thumbs.db", "desktop.ini"})
+_LONGEST_ID = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Photo:
+    """A file that is said to show a product."""
+
+    path: Path
+    product: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A file that is not used, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What a source names, in the order of products and paths."""
+
+    photos: tuple[Photo, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def read_source(source: Path) -> Listing:
+    """Return the photos that a folder or a CSV file names; none of them is opened yet.
+
+    Raises:
+        SourceError: the source is missing, cannot be read, or is a CSV without the columns `image` and `product`.
+    """
+    try:
+        if source.is_dir():
+            return _read_folder(source)
+        if source.is_file():
+            return _read_csv(source)
+    except OSError as exc:
+        raise SourceError(f"cannot read {exc.filename or source}: {exc.strerror}") from exc
+    raise SourceError(f"{source} does not exist: name a folder with one sub-folder per product, or a CSV file")
+
+
+def _read_folder(source: Path) -> Listing:
+    photos: list[Photo] = []
+    skipped: list[Skipped] = []
+    for entry in sorted(source.iterdir()):
+        if _ignored(entry):
+            continue
+        if not entry.is_dir():
+            skipped.append(Skipped(path=entry, reason="not in a product's folder"))
+            continue
+        product = unicodedata.normalize("NFC", entry.name)
+        files = [path for path in sorted(entry.rglob("*")) if path.is_file() and not _ignored(path)]
+        if not files:
+            skipped.append(Skipped(path=entry, reason="the product's folder is empty"))
+        photos += [Photo(path=path, product=product) for path in files]
+    return Listing(photos=tuple(photos), skipped=tuple(skipped))
+
+
+def _read_csv(source: Path) -> Listing:
+    photos: list[Photo] = []
+    skipped: list[Skipped] = []
+    try:
+        with source.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            missing = {"image", "product"} - {name.strip().lower() for name in rows.fieldnames or ()}
+            if missing:
+                raise SourceError(f"{source} has no column {' and no column '.join(sorted(missing))}: add it")
+            rows.fieldnames = [name.strip().lower() for name in rows.fieldnames or ()]
+            for row in rows:
+                image = (row["image"] or "").strip()
+                product = unicodedata.normalize("NFC", (row["product"] or "").strip())
+                path = source.parent / image
+                problem = _row_problem(image, product, path)
+                if problem:
+                    skipped.append(Skipped(path=path, reason=f"line {rows.line_num}: {problem}"))
+                else:
+                    photos.append(Photo(path=path, product=product))
+    except (UnicodeDecodeError, csv.Error) as exc:
+        raise SourceError(f"{source} is not a CSV file in UTF-8 ({exc}): save it as CSV UTF-8") from exc
+    photos.sort(key=lambda photo: (photo.product, photo.path))
+    return Listing(photos=tuple(photos), skipped=tuple(skipped))
+
+
+def _row_problem(image: str, product: str, path: Path) -> str | None:
+    if not image or not product:
+        return "image or product is empty"
+    if len(product) > _LONGEST_ID:
+        return f"the product's id is longer than {_LONGEST_ID} characters"
+    return None if path.is_file() else "the file does not exist"
+
+
+def _ignored(path: Path) -> bool:
+    return path.name.startswith(".") or path.name.lower() in _NOT_PHOTOS
