@@ -37,7 +37,15 @@ SIZE = 224
 PROJECTED = 288
 IMAGENET_MEAN, IMAGENET_STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 # expansion, channels out, repeats, stride of the first: Sandler et al., "MobileNetV2", CVPR 2018, table 2
-BLOCKS = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
+BLOCKS = [
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+]
 
 Arrays = dict[str, np.ndarray]
 
@@ -65,9 +73,14 @@ class Folder:
         pad = (kernel - 1) // 2
         self.layers.append(
             Conv(
-                name=name, source=source, kernel=kernel, stride=stride, padding=(pad, pad),
-                depthwise=depthwise, relu6=relu6,
-            )  # fmt: skip
+                name=name,
+                source=source,
+                kernel=kernel,
+                stride=stride,
+                padding=(pad, pad),
+                depthwise=depthwise,
+                relu6=relu6,
+            )
         )
         return name
 
@@ -76,12 +89,8 @@ class Folder:
         if expansion != 1:
             value = self.conv(f"block{index}_expand", value, f"{key}.0.0", norm=f"{key}.0.1")
             step = 1
-        value = self.conv(
-            f"block{index}_depthwise", value, f"{key}.{step}.0", norm=f"{key}.{step}.1", stride=stride
-        )
-        value = self.conv(
-            f"block{index}_project", value, f"{key}.{step + 1}", norm=f"{key}.{step + 2}", relu6=False
-        )
+        value = self.conv(f"block{index}_depthwise", value, f"{key}.{step}.0", norm=f"{key}.{step}.1", stride=stride)
+        value = self.conv(f"block{index}_project", value, f"{key}.{step + 1}", norm=f"{key}.{step + 2}", relu6=False)
         if not residual:
             return value
         self.layers.append(Add(name=f"block{index}_add", sources=(value, source)))
@@ -169,7 +178,7 @@ def discriminant_axes(embeddings: np.ndarray, classes: np.ndarray, size: int) ->
     whitening = axes @ np.diag(spread**-0.5) @ axes.T
     white = (values - values.mean(axis=0)) @ whitening
     _, principal = np.linalg.eigh(white.T @ white)
-    return whitening @ principal[:, ::-1][:, :size]
+    return np.asarray(whitening @ principal[:, ::-1][:, :size])
 
 
 def main() -> None:
@@ -208,4 +217,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

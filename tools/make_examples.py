@@ -29,7 +29,16 @@ PRODUCTS = [  # data set's name, product id, name, SKU, price
     ("Oatly-Oat-Milk", "oatly-oat-milk", "Oatly oat drink", "DAI-002", "2.19"),
     ("Tropicana-Juice-Smooth", "tropicana-juice-smooth", "Tropicana orange, smooth", "JUI-001", "2.99"),
 ]
-TRY = ["Banana", "Lemon", "Oatly-Oat-Milk", "Carrots", "Pineapple", "Red-Bell-Pepper", "Watermelon", "Asparagus"]
+TRY = [
+    "Banana",
+    "Lemon",
+    "Oatly-Oat-Milk",
+    "Carrots",
+    "Pineapple",
+    "Red-Bell-Pepper",
+    "Watermelon",
+    "Asparagus",
+]
 
 
 def main() -> None:

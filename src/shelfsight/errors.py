@@ -1,14 +1,14 @@
 """Every error that Shelfsight raises on purpose. The message says what, which, and what to do.
 
-    ShelfsightError
-    ├── UsageError              the call itself is wrong                      cli exit 2
-    ├── SourceError             the photos given for training cannot be used  cli exit 1
-    │   └── TooFewProductsError fewer than two products have a usable photo
-    ├── PictureError            one picture cannot be used
-    ├── BackboneError           backbone weights are damaged or unknown
-    ├── BundleError             a bundle is missing, damaged or inconsistent
-    ├── ShapeError              an array has another shape than it must have
-    └── OutputError             a result could not be written
+ShelfsightError
+├── UsageError              the call itself is wrong                      cli exit 2
+├── SourceError             the photos given for training cannot be used  cli exit 1
+│   └── TooFewProductsError fewer than two products have a usable photo
+├── PictureError            one picture cannot be used
+├── BackboneError           backbone weights are damaged or unknown
+├── BundleError             a bundle is missing, damaged or inconsistent
+├── ShapeError              an array has another shape than it must have
+└── OutputError             a result could not be written
 """
 
 from __future__ import annotations

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors import SafetensorError, deserialize
-from safetensors.numpy import save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from shelfsight.bundle.coding import Coded, decoded
-from shelfsight.bundle.network import LAYERS, Affine, Conv, Network
+from shelfsight.bundle.network import LAYERS, Affine, Conv, Layer, Network
 from shelfsight.errors import BackboneError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from shelfsight.bundle.coding import Floats
 
@@ -32,8 +32,7 @@ DEFAULT = "mobilenet_v2_224"
 """Name of the backbone that is shipped with the package."""
 
 PROJECTION = "projection/kernel"
-_FORMAT = "shelfsight-backbone-1"
-_DTYPES: dict[str, type[np.uint16 | np.float32]] = {"U16": np.uint16, "F32": np.float32}
+_FORMAT = "backbone-1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,19 +88,15 @@ def read_backbone(data: bytes, *, name: str) -> Backbone:
     """
     try:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
-        if header.get("format") != _FORMAT:
-            raise BackboneError(f"backbone {name} has format {header.get('format')!r}, wanted {_FORMAT!r}")
-        about = json.loads(header["backbone"])
-        arrays = {
-            key: np.frombuffer(part["data"], dtype=_DTYPES[part["dtype"]]).reshape(part["shape"])
-            for key, part in deserialize(data)
-        }
+        about = json.loads(header["shelfsight"])
+        if about["format"] != _FORMAT:
+            raise BackboneError(f"backbone {name} has format {about['format']!r}, this version reads {_FORMAT!r}")
         backbone = Backbone(
             name=name,
             model_type=about["model_type"],
             digest=hashlib.sha256(data).hexdigest(),
             network=Network(input_size=about["input_size"], layers=tuple(map(_layer, about["layers"]))),
-            tensors={key: _tensor(array, about["coding"].get(key)) for key, array in arrays.items()},
+            tensors={key: _tensor(array, about["coding"].get(key)) for key, array in load(data).items()},
             ranges={key: (low, high) for key, (low, high) in about["ranges"].items()},
         )
     except (SafetensorError, ValueError, KeyError, TypeError) as exc:
@@ -115,12 +110,13 @@ def read_backbone(data: bytes, *, name: str) -> Backbone:
 def write_backbone(backbone: Backbone) -> bytes:
     """Return the bytes of a backbone file; the same backbone always gives the same bytes."""
     about = {
+        "format": _FORMAT,
         "model_type": backbone.model_type,
         "input_size": backbone.network.input_size,
         "layers": [asdict(layer) for layer in backbone.network.layers],
         "coding": {
             key: {"minimum": tensor.minimum, "scale": tensor.scale}
-            for key, tensor in backbone.tensors.items()
+            for key, tensor in sorted(backbone.tensors.items())
             if isinstance(tensor, Coded)
         },
         "ranges": backbone.ranges,
@@ -129,7 +125,8 @@ def write_backbone(backbone: Backbone) -> bytes:
         key: np.ascontiguousarray(tensor.codes if isinstance(tensor, Coded) else tensor)
         for key, tensor in backbone.tensors.items()
     }
-    return save(arrays, metadata={"format": _FORMAT, "backbone": json.dumps(about, separators=(",", ":"))})
+    # One entry: with several, safetensors writes them in an order that changes from run to run.
+    return save(arrays, metadata={"shelfsight": json.dumps(about, separators=(",", ":"))})
 
 
 @lru_cache(maxsize=4)
@@ -148,8 +145,8 @@ def load_backbone(name: str = DEFAULT) -> Backbone:
     return read_backbone(shipped.read_bytes(), name=name)
 
 
-def _layer(fields: dict[str, Any]) -> Any:
-    kind = LAYERS[fields.pop("op")]
+def _layer(fields: dict[str, Any]) -> Layer:
+    kind: Callable[..., Layer] = LAYERS[fields.pop("op")]
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()})
 
 

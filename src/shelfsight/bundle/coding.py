@@ -39,7 +39,8 @@ def encode(values: Floats, dtype: type[np.uint8 | np.uint16]) -> Coded:
     low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
     scale = (high - low) / top or 1.0
     minimum = -round(-low / scale) * scale
-    codes = np.clip(np.rint((values.astype(np.float64) - minimum) / scale), 0, top).astype(dtype)
+    exact = np.clip(np.rint((values.astype(np.float64) - minimum) / scale), 0, top)
+    codes = exact.astype(np.uint8) if dtype is np.uint8 else exact.astype(np.uint16)
     return Coded(codes=codes, minimum=minimum, scale=scale)
 
 

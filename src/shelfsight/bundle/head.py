@@ -40,9 +40,7 @@ class Head:
             )
 
 
-def make_head(
-    labels: tuple[str, ...], kernel: Floats, bias: Floats, projection: Coded | None = None
-) -> Head:
+def make_head(labels: tuple[str, ...], kernel: Floats, bias: Floats, projection: Coded | None = None) -> Head:
     """Return the head that devices get: `kernel` (inputs, labels) coded as uint8, `bias` as it is."""
     return Head(
         labels=labels,

@@ -18,6 +18,8 @@ from shelfsight.bundle.network import Conv, GlobalAveragePool, Layer
 from shelfsight.bundle.onnx_model import Graph, conv_attributes, onnx_kernel
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from shelfsight.bundle.backbone import Backbone
     from shelfsight.bundle.coding import Coded, Floats
 
@@ -39,29 +41,32 @@ class Int8:
         codes = np.clip(np.rint(kernel / scale[:, None, None, None]), -127, 127)
         inputs = [
             source,
-            _dequantised(graph, f"{layer.name}/kernel", codes.astype(np.int8), scale, 0),
-            _dequantised(graph, f"{layer.name}/bias", bias.astype(np.int32), bias_scale, 0),
+            _dequantised(graph, f"{layer.name}/kernel", codes.astype(np.int8), scale),
+            _dequantised(graph, f"{layer.name}/bias", bias.astype(np.int32), bias_scale),
         ]
         return graph.node("Conv", inputs, layer.name, **conv_attributes(layer, len(kernel)))
 
     def linear(self, graph: Graph, name: str, source: str, kernel: Coded, bias: Floats | None) -> str:
-        """Write `source @ kernel + bias` in float, from integer weights."""
+        """Write `source @ kernel + bias` in float, from integer weights, as a convolution of one pixel.
+
+        Written as a matrix product, onnxruntime would make it a MatMulNBits, which older phones' builds do not have
+        and which rounds the embedding to 8 bits.
+        """
         if kernel.codes.dtype == np.uint8:  # as devices have it: (code - zero point) * scale is the same number
-            zero = np.uint8(round(-kernel.minimum / kernel.scale))
-            constants = [
-                graph.constant(f"{name}/kernel/codes", kernel.codes),
-                graph.constant(f"{name}/kernel/scale", np.float32(kernel.scale)),
-                graph.constant(f"{name}/kernel/zero", zero),
-            ]
-            weights = graph.node("DequantizeLinear", constants, f"{name}/kernel")
+            zero = round(-kernel.minimum / kernel.scale)
+            codes, scale = kernel.codes, np.full(kernel.codes.shape[1], kernel.scale, np.float32)
         else:
-            values = kernel.values()
+            values, zero = kernel.values(), 0
             scale = np.maximum(np.abs(values).max(axis=0) / 127, 1e-12).astype(np.float32)
-            weights = _dequantised(
-                graph, f"{name}/kernel", np.rint(values / scale).astype(np.int8), scale, 1
-            )
-        biases = [] if bias is None else [graph.constant(f"{name}/bias", bias)]
-        return graph.node("Gemm", [source, weights, *biases], name)
+            codes = np.rint(values / scale).astype(np.int8)
+        pixels = codes.T[:, :, None, None]
+        inputs = [
+            graph.node("Unsqueeze", [source, graph.constant(f"{name}/axes", np.array([2, 3]))], f"{name}/pixel"),
+            _dequantised(graph, f"{name}/kernel", pixels, scale, zero),
+        ]
+        if bias is not None:
+            inputs.append(graph.constant(f"{name}/bias", bias))
+        return graph.node("Flatten", [graph.node("Conv", inputs, f"{name}/conv")], name, axis=1)
 
     def output(self, graph: Graph, layer: Layer, value: str) -> str:
         """Quantise what a layer puts out, except the embedding."""
@@ -81,11 +86,15 @@ class Int8:
 
 
 def _dequantised(
-    graph: Graph, name: str, codes: np.ndarray[tuple[int, ...], np.dtype[np.integer]], scale: Floats, axis: int
+    graph: Graph,
+    name: str,
+    codes: NDArray[np.integer],
+    scale: Floats,
+    zero: int = 0,
 ) -> str:
     constants = [
         graph.constant(f"{name}/codes", codes),
         graph.constant(f"{name}/scale", scale),
-        graph.constant(f"{name}/zero", np.zeros(len(scale), codes.dtype)),
+        graph.constant(f"{name}/zero", np.full(len(scale), zero, codes.dtype)),
     ]
-    return graph.node("DequantizeLinear", constants, name, axis=axis)
+    return graph.node("DequantizeLinear", constants, name, axis=0)

@@ -36,7 +36,7 @@ class Graph:
     nodes: list[NodeProto] = field(default_factory=list)
     constants: list[TensorProto] = field(default_factory=list)
 
-    def constant(self, name: str, value: NDArray[Any]) -> str:
+    def constant(self, name: str, value: NDArray[Any] | np.generic[Any]) -> str:
         """Add a constant and return its name."""
         self.constants.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
@@ -169,4 +169,4 @@ def _model(backbone: Backbone, graph: Graph, outputs: Mapping[str, Shape]) -> by
         ir_version=_IR_VERSION,
     )
     checker.check_model(model)
-    return model.SerializeToString(deterministic=True)
+    return bytes(model.SerializeToString(deterministic=True))

@@ -58,7 +58,7 @@ def open_session(model: bytes) -> onnxruntime.InferenceSession:
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as exc:  # noqa: BLE001 (onnxruntime's errors have no common base but Exception)
+    except Exception as exc:  # onnxruntime's errors share no narrower base
         raise BundleError(f"onnxruntime does not load the model ({_first_line(exc)}): publish it again") from exc
 
 

@@ -25,14 +25,8 @@ class Recognition:
     known: bool
 
 
-def rank(
-    probabilities: Sequence[float], labels: Sequence[str], *, top: int, threshold: float
-) -> Recognition:
+def rank(probabilities: Sequence[float], labels: Sequence[str], *, top: int, threshold: float) -> Recognition:
     """Return the `top` most likely labels; equal probabilities keep the order of the labels."""
     order = sorted(range(len(labels)), key=lambda index: -probabilities[index])[:top]
-    predictions = tuple(
-        Prediction(product=labels[index], confidence=float(probabilities[index])) for index in order
-    )
-    return Recognition(
-        predictions=predictions, known=bool(predictions) and predictions[0].confidence >= threshold
-    )
+    predictions = tuple(Prediction(product=labels[index], confidence=float(probabilities[index])) for index in order)
+    return Recognition(predictions=predictions, known=bool(predictions) and predictions[0].confidence >= threshold)

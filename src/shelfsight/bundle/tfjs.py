@@ -72,8 +72,7 @@ class LayersModel:
             manifest = [{"paths": list(paths), "weights": entries}]
         else:
             manifest = [
-                {"paths": [path], "weights": group.entries}
-                for path, group in zip(paths, self.groups, strict=True)
+                {"paths": [path], "weights": group.entries} for path, group in zip(paths, self.groups, strict=True)
             ]
         return {
             "format": "layers-model",
@@ -130,9 +129,7 @@ class _Keras:
         return {"keras_version": "2.3.1", "backend": "tensorflow", "model_config": model}
 
 
-def _write_layer(
-    keras: _Keras, group: WeightGroup, backbone: Backbone, layer: Layer, reads: dict[str, int]
-) -> None:
+def _write_layer(keras: _Keras, group: WeightGroup, backbone: Backbone, layer: Layer, reads: dict[str, int]) -> None:
     match layer:
         case Affine():
             _write_affine(keras, group, backbone, layer)
@@ -153,9 +150,7 @@ def _write_affine(keras: _Keras, group: WeightGroup, backbone: Backbone, layer: 
     guesses a file's type by its first bytes, and refuses one that happens to look like something else.
     """
     scale, offset = backbone.values(f"{layer.name}/scale"), backbone.values(f"{layer.name}/offset")
-    keras.layer(
-        "BatchNormalization", layer.name, (layer.source,), axis=-1, epsilon=_EPSILON, center=True, scale=True
-    )
+    keras.layer("BatchNormalization", layer.name, (layer.source,), axis=-1, epsilon=_EPSILON, center=True, scale=True)
     group.add(f"{layer.name}/moving_mean", np.zeros_like(scale))
     group.add(f"{layer.name}/moving_variance", np.full_like(scale, 1 - _EPSILON))
     group.add(f"{layer.name}/gamma", scale)
@@ -167,7 +162,11 @@ def _write_conv(keras: _Keras, group: WeightGroup, backbone: Backbone, layer: Co
     if layer.padding != same_padding(input_size, layer.kernel, layer.stride):
         source, padding = f"{name}_pad", "valid"
         keras.layer(
-            "ZeroPadding2D", source, (layer.source,), padding=[list(layer.padding)] * 2, data_format="channels_last"
+            "ZeroPadding2D",
+            source,
+            (layer.source,),
+            padding=[list(layer.padding)] * 2,
+            data_format="channels_last",
         )
     kernel = backbone.tensors[f"{name}/kernel"]
     kind, kernel_name, size = (

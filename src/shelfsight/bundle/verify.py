@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 REQUIRED = frozenset(
-    {"model.json", "weights.bin", "metadata.json", "model.onnx", "model.int8.onnx", "model.ort", "model.shards.json"}
+    {
+        "model.json",
+        "weights.bin",
+        "metadata.json",
+        "model.onnx",
+        "model.int8.onnx",
+        "model.ort",
+        "model.shards.json",
+    }
 )
 _D = TypeVar("_D", bound=Document)
 _BYTES = {"float32": 4, "int32": 4, "uint16": 2, "uint8": 1, "bool": 1}
@@ -150,7 +158,7 @@ def _check_agreement(folder: Path, metadata: Metadata) -> None:
     codes = weights[-bias_size - _weight_size(entry) : -bias_size]
     model = onnx.load_model_from_string((folder / Runtime.INT8.file).read_bytes())
     head = next((t for t in model.graph.initializer if t.name == "head/kernel/codes"), None)
-    if head is None or numpy_helper.to_array(head).tobytes() != codes:
+    if head is None or numpy_helper.to_array(head)[:, :, 0, 0].T.tobytes() != codes:
         raise BundleError(f"{folder}: model.int8.onnx and weights.bin are not of one training: train again")
     size = metadata.image_size
     picture = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -27,7 +28,7 @@ for module in (train, predict, evaluate, inspect, demo):
     module.register(app)
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001 (typer calls it so)
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"shelfsight {__version__}")
         raise typer.Exit
@@ -35,7 +36,7 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 (typer calls it so)
 
 @app.callback()
 def _root(
-    version: Annotated[  # noqa: ARG001 (its callback does the work)
+    version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
@@ -45,6 +46,7 @@ def _root(
 def main() -> None:
     """Run the command line; errors become one sentence on standard error and the exit code of their kind."""
     signal.signal(signal.SIGTERM, _terminated)
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # our own reason names the file, Pillow's does not
     try:
         app()
     except ShelfsightError as exc:

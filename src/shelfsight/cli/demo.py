@@ -24,7 +24,8 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     source: Annotated[
-        Path | None, typer.Argument(help="Photos of your own, as for training.", show_default="the example shop")
+        Path | None,
+        typer.Argument(help="Photos of your own, as for training.", show_default="the example shop"),
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 8000,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
@@ -41,7 +42,7 @@ def demo(
     from shelfsight.web.demo import build_demo
 
     photos = source or examples_dir() / "corner-shop"
-    samples = [] if source else sorted((examples_dir() / "try").iterdir())
+    tries = [] if source else sorted((examples_dir() / "try").iterdir())
     listener = _listen(port)
     bundle = cache_dir() / "demo" / "bundle"
     with progress_bars() as bars:
@@ -49,6 +50,8 @@ def demo(
         report = train(photos, bundle, cache_dir=cache_dir(), options=options, progress=bars)
     show_report(report, bundle)
     products = _products(report, photos, {} if source else _catalogue(examples_dir() / "corner-shop.csv"))
+    names = {product.id for product in products}
+    samples = sorted(tries, key=lambda photo: photo.stem not in names)  # what the shop sells first
     app = build_demo(bundle=bundle, channel=_CHANNEL, products=products, samples=samples)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/till/{_CHANNEL}"
     console.print(f"\n[bold green]The till is open at {url}[/]   (Ctrl-C closes it)")

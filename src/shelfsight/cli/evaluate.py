@@ -49,7 +49,8 @@ def evaluate(
     )
     if result.unknown_pictures:
         table.add_row(
-            "Unknown products refused", f"{percent(result.unknown_refused)} of {result.unknown_pictures} pictures"
+            "Unknown products refused",
+            f"{percent(result.unknown_refused)} of {result.unknown_pictures} pictures",
         )
     console.print(table)
     if result.worst_pairs:

@@ -48,6 +48,9 @@ def predict(
             print_json(dumps({"image": str(path), **asdict(found)}, ensure_ascii=False))
             continue
         answers = ", ".join(f"{escape(p.product)} {percent(p.confidence)}" for p in found.predictions)
-        console.print(f"{escape(str(path))}: {answers if found.known else f'not known (perhaps {answers})'}", soft_wrap=True)
+        console.print(
+            f"{escape(str(path))}: {answers if found.known else f'not known (perhaps {answers})'}",
+            soft_wrap=True,
+        )
     if failed:
         raise typer.Exit(1)

@@ -6,6 +6,4 @@ from typing import Annotated, Literal
 
 import typer
 
-RuntimeOption = Annotated[
-    Literal["onnx", "int8", "ort"], typer.Option(help="Which of the bundle's models to run.")
-]
+RuntimeOption = Annotated[Literal["onnx", "int8", "ort"], typer.Option(help="Which of the bundle's models to run.")]

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
     app.command("train")(train)
 
 
-def train(  # noqa: PLR0913 (one parameter per option of the command)
+def train(
     source: Annotated[Path, typer.Argument(help="Folder with one sub-folder per product, or CSV image,product.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the bundle; an older one is replaced.")],
     channel: Annotated[str, typer.Option(help="Id of the channel, the shop.")] = "default",
@@ -65,7 +65,9 @@ def show_report(report: Report, out: Path) -> None:
 
     from shelfsight.cli.output import console, percent
 
-    table = Table(title=f"Channel {report.channel_id}, version {report.version}", show_header=False, title_style="bold")
+    table = Table(
+        title=f"Channel {report.channel_id}, version {report.version}", show_header=False, title_style="bold"
+    )
     table.add_row("Products, photos", f"{report.product_count}, {report.image_count}")
     table.add_row("Head", f"{report.head} on {report.backbone}")
     if report.held_out:

@@ -1,4 +1,4 @@
-"""Embeddings kept between trainings, by (SHA-256 of the picture, backbone, view), in one SQLite file.
+"""Embeddings kept between trainings, by (SHA-256 of the picture, embedder, view), in one SQLite file.
 
 The cache may vanish, fill the disk or be damaged without harm: what it does not hold is embedded again. Several
 trainings can use it at once, and one that is killed leaves all that it had stored.
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
 
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS embedding (
-        image BLOB NOT NULL, backbone BLOB NOT NULL, view TEXT NOT NULL,
+        image BLOB NOT NULL, embedder BLOB NOT NULL, view TEXT NOT NULL,
         vector BLOB NOT NULL, checksum INTEGER NOT NULL,
-        PRIMARY KEY (image, backbone, view)
+        PRIMARY KEY (image, embedder, view)
     )
 """
 _BUSY_TIMEOUT_S = 30.0
 
 
 class EmbeddingCache:
-    """Embeddings by picture and view, for one backbone; a context manager.
+    """Embeddings by picture and view, of one embedder; a context manager.
 
     `trouble` says in one sentence why the cache could not be used, and stays None while all is well.
     """
 
-    def __init__(self, folder: Path, backbone: str) -> None:
-        """Open or create the cache in `folder` for the backbone with this digest; never raises."""
+    def __init__(self, folder: Path, embedder: str) -> None:
+        """Open or create the cache in `folder` for what `embedder` (hexadecimal) names; never raises."""
         self.trouble: str | None = None
         self._path = folder / "embeddings.sqlite"
-        self._backbone = bytes.fromhex(backbone)
+        self._embedder = bytes.fromhex(embedder)
         self._database: sqlite3.Connection | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -65,8 +65,8 @@ class EmbeddingCache:
             return None
         try:
             rows = self._database.execute(
-                "SELECT view, vector, checksum FROM embedding WHERE image = ? AND backbone = ?",
-                (bytes.fromhex(image), self._backbone),
+                "SELECT view, vector, checksum FROM embedding WHERE image = ? AND embedder = ?",
+                (bytes.fromhex(image), self._embedder),
             ).fetchall()
         except sqlite3.Error as exc:
             self._failed(exc)
@@ -81,7 +81,7 @@ class EmbeddingCache:
         if self._database is None:
             return
         rows = [
-            (bytes.fromhex(image), self._backbone, view, data := vector.tobytes(), zlib.crc32(data))
+            (bytes.fromhex(image), self._embedder, view, data := vector.tobytes(), zlib.crc32(data))
             for image, vectors in images.items()
             for view, vector in zip(views, vectors, strict=True)
         ]

@@ -15,7 +15,7 @@ from shelfsight.bundle.recogniser import open_session, processors
 from shelfsight.catalog.picture import open_picture
 from shelfsight.errors import PictureError
 from shelfsight.training.source import Photo, Skipped
-from shelfsight.training.views import make_view
+from shelfsight.training.views import GENERATION, make_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,6 +48,11 @@ class Embedded:
     skipped: tuple[Skipped, ...]
 
 
+def embedder_id(backbone: Backbone) -> str:
+    """Return what embeddings are cached under, hexadecimal: it changes with the backbone and with the views."""
+    return hashlib.sha256(f"{backbone.digest}/{GENERATION}".encode()).hexdigest()
+
+
 def identify(photos: Sequence[Photo], progress: Progress) -> tuple[list[Image], list[Skipped]]:
     """Return the photos with the hash of their bytes, each content once, and those that are not used.
 
@@ -76,7 +81,11 @@ def identify(photos: Sequence[Photo], progress: Progress) -> tuple[list[Image], 
 
 
 def embed(
-    images: Sequence[Image], views: Sequence[str], backbone: Backbone, cache: EmbeddingCache, progress: Progress
+    images: Sequence[Image],
+    views: Sequence[str],
+    backbone: Backbone,
+    cache: EmbeddingCache,
+    progress: Progress,
 ) -> Embedded:
     """Return the embeddings of every image that is a usable picture, in the order of `images`."""
     progress.stage("Looking at photos", len(images))
@@ -119,9 +128,7 @@ def _embed_missing(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _worker(
-    views: Sequence[str], backbone: Backbone
-) -> Callable[[Image], tuple[Image, NDArray[np.float16] | str]]:
+def _worker(views: Sequence[str], backbone: Backbone) -> Callable[[Image], tuple[Image, NDArray[np.float16] | str]]:
     """Return a function that embeds one image, with a session of its own in each thread.
 
     One-thread sessions side by side beat one session with many threads, and give the same bits each time.
@@ -156,4 +163,3 @@ def _hash(photo: Photo) -> str | None:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None
-

@@ -77,9 +77,7 @@ def moments(chunks: Iterable[tuple[NDArray[np.float32], NDArray[np.int64]]], lab
     return Moments(counts=counts, sums=sums, scatter=scatter)
 
 
-def fit_head(
-    kind: HeadKind, known: Moments, shrinkage: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def fit_head(kind: HeadKind, known: Moments, shrinkage: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return (kernel (d, labels), bias (labels,)) of scores whose largest names the label; not yet calibrated.
 
     A label without embeddings gets a score that never wins.
@@ -110,15 +108,19 @@ def _fit_ridge(known: Moments, shrinkage: float) -> tuple[NDArray[np.float64], N
     mean, share = known.sums.sum(axis=0) / total, known.counts / total
     covariance = known.scatter / total - np.outer(mean, mean)
     cross = known.sums.T / total - np.outer(mean, share)
-    kernel = np.linalg.solve(_shrunk(covariance, shrinkage), cross)
+    kernel = _solve(_shrunk(covariance, shrinkage), cross)
     return kernel, share - mean @ kernel
 
 
 def _fit_lda(known: Moments, shrinkage: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Linear discriminant with a shrunk pooled covariance and equal priors (Friedman, JASA 1989)."""
     means = known.means
-    kernel = np.linalg.solve(_shrunk(known.within(), shrinkage), means.T)
+    kernel = _solve(_shrunk(known.within(), shrinkage), means.T)
     return kernel, -0.5 * np.einsum("ld,dl->l", means, kernel)
+
+
+def _solve(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.linalg.solve(matrix, right).astype(np.float64, copy=False)
 
 
 def _shrunk(covariance: NDArray[np.float64], shrinkage: float) -> NDArray[np.float64]:

@@ -63,9 +63,7 @@ def hold_out(
     return everything, HeldOut(picture=scored[:, 0], label=labels[scored[:, 0]], scores=scores)
 
 
-def _folds(
-    features: NDArray[np.float32], labels: NDArray[np.int64], plan: Plan, seed: int
-) -> NDArray[np.int64]:
+def _folds(features: NDArray[np.float32], labels: NDArray[np.int64], plan: Plan, seed: int) -> NDArray[np.int64]:
     """Return the fold of every (picture, view), -1 where it is never held out."""
     pictures, views, _ = features.shape
     if plan.basis is Basis.VIEWS:

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.floating]
+    Floats = NDArray[np.float32]
     Labels = NDArray[np.int64]
 
 _BINS = 15
@@ -51,8 +51,9 @@ class Confusion:
 
 def softmax(scores: Floats) -> Floats:
     """Return probabilities, one row of scores at a time."""
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    powers: Floats = np.exp(scores - scores.max(axis=1, keepdims=True))
+    result: Floats = powers / powers.sum(axis=1, keepdims=True)
+    return result
 
 
 def measure(probabilities: Floats, labels: Labels) -> Quality:
@@ -148,4 +149,5 @@ def confidence_if_unknown(probabilities: Floats, labels: Labels) -> Floats:
     """
     others = probabilities.copy()
     others[np.arange(len(labels)), labels] = 0
-    return others.max(axis=1) / np.maximum(others.sum(axis=1), 1e-12)
+    result: Floats = others.max(axis=1) / np.maximum(others.sum(axis=1), 1e-12)
+    return result

@@ -268,4 +268,3 @@ def display_name(path: Path, source: Path) -> str:
     """Return the path as the shop knows it: relative to what it gave, with forward slashes."""
     base = source if source.is_dir() else source.parent
     return path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()
-

@@ -78,7 +78,10 @@ def _read_csv(source: Path) -> Listing:
     skipped: list[Skipped] = []
     try:
         with source.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
+            header = file.readline()
+            file.seek(0)
+            delimiter = max(",;\t", key=header.count)  # spreadsheets write what their country uses
+            rows = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True)
             missing = {"image", "product"} - {name.strip().lower() for name in rows.fieldnames or ()}
             if missing:
                 raise SourceError(f"{source} has no column {' and no column '.join(sorted(missing))}: add it")

@@ -19,7 +19,7 @@ from shelfsight.bundle.write import BundleFacts, write_bundle
 from shelfsight.catalog.picture import open_picture
 from shelfsight.errors import PictureError, TooFewProductsError, UsageError
 from shelfsight.training.cache import EmbeddingCache
-from shelfsight.training.embed import Image, embed, identify
+from shelfsight.training.embed import Image, embed, embedder_id, identify
 from shelfsight.training.fit import fit
 from shelfsight.training.progress import Progress, Silent
 from shelfsight.training.report import Report, Trained, build_report
@@ -84,7 +84,7 @@ def train(
     images, repeated = identify(listing.photos, progress)
     _check_products(source, images, len(listing.photos))
     plan = _plan(images, options.head)
-    with EmbeddingCache(cache_dir, backbone.digest) as cache:
+    with EmbeddingCache(cache_dir, embedder_id(backbone)) as cache:
         embedded = embed(images, view_names(plan.crops), backbone, cache, progress)
     products = _check_products(source, embedded.images, len(listing.photos))
     progress.stage("Learning products")

@@ -16,6 +16,9 @@ from PIL import Image
 
 from shelfsight.catalog.picture import centre_square
 
+GENERATION = 1
+"""Counts up when any view of a picture comes out differently, so that embeddings of older views are not reused."""
+
 WHOLE = "whole"
 FLIP = "flip"
 _AREA = (0.35, 1.0)
@@ -57,9 +60,7 @@ def _crop(picture: Image.Image, size: int, random: np.random.Generator) -> Image
     d, e = mirror * math.sin(angle) * across / size, math.cos(angle) * down / size
     half = size / 2
     matrix = (a, b, x - a * half - b * half, d, e, y - d * half - e * half)
-    return picture.transform(
-        (size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=_FILL
-    )
+    return picture.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=_FILL)
 
 
 def _jitter(image: Image.Image, random: np.random.Generator) -> Image.Image:

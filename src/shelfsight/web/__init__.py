@@ -1,0 +1,1 @@
+"""Pages: what people and tills see in a browser."""
