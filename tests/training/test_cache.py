@@ -28,7 +28,7 @@ def vectors(seed: int) -> np.ndarray:
 def filled(folder: Path) -> Path:
     with EmbeddingCache(folder, EMBEDDER) as cache:
         cache.put({image("a"): vectors(1)}, VIEWS)
-    return folder / "embeddings.sqlite"
+    return folder / "embeddings-1.sqlite"
 
 
 def test_what_was_stored_comes_back(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from pathlib import Path
 
@@ -44,6 +45,17 @@ def test_a_name_is_the_same_however_its_accents_are_written(tmp_path: Path) -> N
     for form in ("NFC", "NFD"):
         put(tmp_path / form, unicodedata.normalize(form, "crème brûlée/1.jpg"), "牛奶/2.jpg")
     assert products(tmp_path / "NFC") == products(tmp_path / "NFD") == [("crème brûlée", "1.jpg"), ("牛奶", "2.jpg")]
+
+
+def test_a_folder_whose_name_is_no_text_is_listed(tmp_path: Path) -> None:
+    put(tmp_path, "milk/1.jpg")
+    strange = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    Path(strange).mkdir()
+    (Path(strange) / "1.jpg").write_bytes(b"x")
+    assert products(tmp_path) == [("milk", "1.jpg")]
+    assert [item.reason for item in read_source(tmp_path).skipped] == [
+        "the product's id has characters that cannot be printed: rename it"
+    ]
 
 
 def test_a_csv_names_images_relative_to_itself_or_absolutely(tmp_path: Path) -> None:

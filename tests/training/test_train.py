@@ -143,6 +143,7 @@ def test_bad_files_are_listed_with_the_reason_and_cost_nothing(
     (shop / "product-1" / "cut.jpg").write_bytes(good[: len(good) // 2])
     (shop / "product-1" / "empty.jpg").write_bytes(b"")
     (shop / "product-1" / "notes.txt").write_text("not a photo")
+    Path(os.fsdecode(os.fsencode(shop) + b"/product-1/caf\xe9.txt")).write_text("a name from an old Windows")
     (shop / "product-1" / "copy.jpg").write_bytes(good)
     (shop / "product-0" / "both.png").write_bytes(paint(tmp_path / "x.png", 9, seed=7).read_bytes())
     (shop / "product-2" / "both.png").write_bytes((tmp_path / "x.png").read_bytes())
@@ -154,7 +155,8 @@ def test_bad_files_are_listed_with_the_reason_and_cost_nothing(
     assert reasons["product-1/copy.jpg"] == "the same as 0.jpg"
     assert reasons["product-0/both.png"] == "the same picture is given for product-0 and product-2"
     assert reasons["product-2/both.png"] == reasons["product-0/both.png"]
-    assert len(reasons) == 6
+    assert "not a picture" in reasons["product-1/caf?.txt"]
+    assert len(reasons) == 7
     assert report.image_count == clean.image_count
     assert weights(tmp_path / "out") == weights(tmp_path / "clean")
 
@@ -237,7 +239,7 @@ def start(source: Path, out: Path, cache: Path) -> subprocess.Popen[str]:
 
 def wait_for_embeddings(cache: Path, process: subprocess.Popen[str]) -> None:
     """Wait until the first batch is in the cache, so that the signal comes half way."""
-    wal = cache / "embeddings.sqlite-wal"
+    wal = cache / "embeddings-1.sqlite-wal"
     while process.poll() is None and not (wal.exists() and wal.stat().st_size > 500_000):
         time.sleep(0.02)
 

@@ -70,6 +70,7 @@ def _listen(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(("127.0.0.1", port))
+        listener.listen()  # the browser may ask before the server runs: it waits instead of being refused
     except OSError as exc:
         raise UsageError(f"port {port} cannot be used ({exc.strerror}): choose another with --port, or 0") from exc
     return listener

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     Halves = NDArray[np.float16]
 
+_FILE = "embeddings-1.sqlite"  # another schema gets another number
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS embedding (
         image BLOB NOT NULL, embedder BLOB NOT NULL, view TEXT NOT NULL,
@@ -41,7 +42,7 @@ class EmbeddingCache:
     def __init__(self, folder: Path, embedder: str) -> None:
         """Open or create the cache in `folder` for what `embedder` (hexadecimal) names; never raises."""
         self.trouble: str | None = None
-        self._path = folder / "embeddings.sqlite"
+        self._path = folder / _FILE
         self._embedder = bytes.fromhex(embedder)
         self._database: sqlite3.Connection | None = None
         try:

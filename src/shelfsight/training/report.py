@@ -37,8 +37,8 @@ class ReliabilityBin(Document):
 class HeldOutQuality(Document):
     """How the recogniser did on pictures it was not trained on; shares are 0..1.
 
-    `basis` says what those were: `scenes` are held out whole, which is what a new day at the till is like; `views`
-    are altered copies of the training pictures, where there is one a product, and promise too much.
+    `basis` says what those were: `scenes` are held out whole, the nearest that a training comes to a new day at
+    the till; `views` are altered copies of the training pictures, where there is one a product: they promise too much.
     """
 
     basis: str
@@ -265,6 +265,7 @@ def _notes(trained: Trained, held_out: HeldOutQuality | None) -> list[str]:
 
 
 def display_name(path: Path, source: Path) -> str:
-    """Return the path as the shop knows it: relative to what it gave, with forward slashes."""
+    """Return the path as the shop knows it: relative to what it gave, with forward slashes, valid Unicode."""
     base = source if source.is_dir() else source.parent
-    return path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()
+    name = path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()
+    return name.encode("utf-8", "replace").decode()

@@ -39,7 +39,7 @@ class Basis(StrEnum):
     """What a recogniser was measured on when it was trained."""
 
     SCENES = "scenes"
-    """Photos held out together with all others of the same scene: what a new day at the till is like."""
+    """Photos held out together with all others of the same scene: the nearest to a new day at the till."""
 
     VIEWS = "views"
     """Altered views of the training photos themselves, where there is one photo a product: optimistic."""

@@ -66,6 +66,10 @@ def _read_folder(source: Path) -> Listing:
             skipped.append(Skipped(path=entry, reason="not in a product's folder"))
             continue
         product = unicodedata.normalize("NFC", entry.name)
+        problem = _id_problem(product)
+        if problem:
+            skipped.append(Skipped(path=entry, reason=problem))
+            continue
         files = [path for path in sorted(entry.rglob("*")) if path.is_file() and not _ignored(path)]
         if not files:
             skipped.append(Skipped(path=entry, reason="the product's folder is empty"))
@@ -104,9 +108,15 @@ def _read_csv(source: Path) -> Listing:
 def _row_problem(image: str, product: str, path: Path) -> str | None:
     if not image or not product:
         return "image or product is empty"
+    return _id_problem(product) or (None if path.is_file() else "the file does not exist")
+
+
+def _id_problem(product: str) -> str | None:
     if len(product) > _LONGEST_ID:
         return f"the product's id is longer than {_LONGEST_ID} characters"
-    return None if path.is_file() else "the file does not exist"
+    if not product.isprintable():  # also what a folder's name that is no UTF-8 comes in as
+        return "the product's id has characters that cannot be printed: rename it"
+    return None
 
 
 def _ignored(path: Path) -> bool:

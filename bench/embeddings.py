@@ -1,0 +1,56 @@
+"""Embeddings of the Grocery Store photos for benchmarks, from the ordinary cache so that they are made once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shelfsight.bundle.backbone import load_backbone
+from shelfsight.cli.output import progress_bars
+from shelfsight.settings import cache_dir
+from shelfsight.training.cache import EmbeddingCache
+from shelfsight.training.embed import embed, embedder_id, identify
+from shelfsight.training.source import Photo
+from shelfsight.training.views import view_names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from bench.common import Grocery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Embeddings:
+    """Photos as (photos, views, size) float16, with the number of each photo's product and the products' names."""
+
+    vectors: NDArray[np.float16]
+    labels: NDArray[np.int64]
+    products: tuple[str, ...]
+
+
+def grocery_embeddings(data: Grocery, *parts: str, crops: int = 4, cache: Path | None = None) -> Embeddings:
+    """Return the embeddings of the parts `train` and `val` with so many random crops a photo."""
+    return _embeddings(data.photos(*parts), data.products(), crops, cache)
+
+
+def studio_embeddings(data: Grocery, crops: int = 16) -> Embeddings:
+    """Return the embeddings of the one studio picture that each product has."""
+    return _embeddings(data.studio(), data.products(), crops, None)
+
+
+def _embeddings(
+    pictures: list[tuple[Path, str]], products: tuple[str, ...], crops: int, cache: Path | None
+) -> Embeddings:
+    backbone = load_backbone()
+    photos = [Photo(path=path, product=product) for path, product in pictures]
+    with progress_bars() as bars:
+        images, _ = identify(photos, bars)
+        with EmbeddingCache(cache or cache_dir(), embedder_id(backbone)) as embeddings:
+            found = embed(images, view_names(crops), backbone, embeddings, bars)
+    number = {product: index for index, product in enumerate(products)}
+    labels = np.array([number[image.photo.product] for image in found.images])
+    return Embeddings(vectors=found.vectors, labels=labels, products=products)
