@@ -9,6 +9,8 @@ takes is marked. Takes about four minutes with an empty embedding cache.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -53,7 +55,7 @@ def accuracy(train: Embeddings, unseen: Embeddings, kind: HeadKind, photos: int,
             ]
         )
         rest = np.setdiff1d(np.arange(len(train.labels)), drawn)
-        part = Embeddings(vectors=train.vectors[drawn, :views], labels=train.labels[drawn], products=train.products)
+        part = replace(train, vectors=train.vectors[drawn, :views], labels=train.labels[drawn])
         found.append(share(part, kind, train.vectors[rest, 0].astype(np.float32), train.labels[rest]))
         found.append(share(part, kind, unseen.vectors[:, 0].astype(np.float32), unseen.labels))
     return float(np.mean(found))

@@ -52,6 +52,18 @@ def tiny_backbone_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--no-skips`, with which a skipped test is a failure: nothing may be missing in CI."""
+    parser.addoption("--no-skips", action="store_true", help="fail if a test is skipped")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run for skipped tests, when asked to."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.getoption("--no-skips") and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which system package every skipped test is waiting for."""
     skipped = terminalreporter.stats.get("skipped", [])

@@ -161,24 +161,46 @@ def best_range(values: np.ndarray) -> tuple[float, float]:
     return min(((low, high) for low in lows for high in highs), key=error)
 
 
-def discriminant_axes(embeddings: np.ndarray, classes: np.ndarray, size: int) -> np.ndarray:
+def discriminant_axes(embeddings: np.ndarray, classes: np.ndarray, classifier: np.ndarray, size: int) -> np.ndarray:
     """Return `size` directions, as columns, that keep what tells products apart: (embedding size, size).
 
-    The embeddings are whitened by their within-class covariance, shrunk towards a sphere, and the principal axes
-    of what remains are taken: plain principal axes keep lighting and background instead.
+    In the space where the spread within a product is a sphere (its covariance shrunk towards one, so that noise is
+    not blown up), first come the directions between the products of the photos, then those between the thousand
+    classes that the network was trained on. Why not plain principal axes: docs/decisions/0006.
+
+    Args:
+        embeddings: (n, embedding size), and `classes` (n,) their products.
+        classifier: (classes, embedding size), the weights of the network's own last layer.
     """
     values = embeddings.astype(np.float64)
-    within = values.copy()
-    for label in np.unique(classes):
-        within[classes == label] -= within[classes == label].mean(axis=0)
+    labels, numbers = np.unique(classes, return_inverse=True)
+    means = np.stack([values[numbers == number].mean(axis=0) for number in range(len(labels))])
+    within = values - means[numbers]
     covariance = within.T @ within / len(within)
-    dimensions = len(covariance)
-    covariance = 0.6 * covariance + 0.4 * np.trace(covariance) / dimensions * np.eye(dimensions)
-    spread, axes = np.linalg.eigh(covariance)
-    whitening = axes @ np.diag(spread**-0.5) @ axes.T
-    white = (values - values.mean(axis=0)) @ whitening
-    _, principal = np.linalg.eigh(white.T @ white)
-    return np.asarray(whitening @ principal[:, ::-1][:, :size])
+    sphere = np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    spread, axes = np.linalg.eigh(0.6 * covariance + 0.4 * sphere)
+    whitening, colouring = ((axes * spread**power) @ axes.T for power in (-0.5, 0.5))
+    between = _span((means - means.mean(axis=0)) @ whitening, len(labels) - 1)
+    # A linear classifier's weights are whitened means: colouring them gives the class means in white space.
+    learned = (classifier - classifier.mean(axis=0)).astype(np.float64) @ colouring
+    beside = _span(learned - learned @ between @ between.T, size - between.shape[1])
+    return np.asarray(whitening @ np.concatenate([between, beside], axis=1))
+
+
+def _span(rows: np.ndarray, size: int) -> np.ndarray:
+    """Return the `size` directions in which the rows vary most, orthonormal, as columns."""
+    return np.asarray(np.linalg.svd(rows, full_matrices=False)[2][:size].T)
+
+
+def read_weights(path: Path) -> Arrays:
+    """Return torchvision's tensors by name; ends the program if the file is another one."""
+    import torch  # noqa: PLC0415 (only this tool and its benchmark need it)
+
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != ORIGIN_SHA256:
+        sys.exit(f"{path} is not torchvision's mobilenet_v2-b0353104.pth (SHA-256 {ORIGIN_SHA256})")
+    print(f"source  {digest}  {path.name}")
+    return {name: t.numpy() for name, t in torch.load(path, map_location="cpu", weights_only=True).items()}
 
 
 def main() -> None:
@@ -190,13 +212,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
 
-    import torch  # noqa: PLC0415 (only this tool needs it)
-
-    data = arguments.weights.read_bytes()
-    if hashlib.sha256(data).hexdigest() != ORIGIN_SHA256:
-        sys.exit(f"{arguments.weights} is not torchvision's mobilenet_v2-b0353104.pth (SHA-256 {ORIGIN_SHA256})")
-    print(f"source  {hashlib.sha256(data).hexdigest()}  {arguments.weights.name}")
-    state = {k: v.numpy() for k, v in torch.load(arguments.weights, map_location="cpu", weights_only=True).items()}
+    state = read_weights(arguments.weights)
     network, tensors = fold_mobilenet_v2(state)
     coded = {
         key: encode(value.astype(np.float32), np.uint16) if key.endswith("/kernel") else value.astype(np.float32)
@@ -207,7 +223,7 @@ def main() -> None:
     )
     pictures, classes = photos(arguments.projection, view_names(4))
     embeddings = np.concatenate([outputs["embedding"] for outputs in run(backbone, pictures)])
-    axes = discriminant_axes(embeddings, classes, PROJECTED).astype(np.float32)
+    axes = discriminant_axes(embeddings, classes, state["classifier.1.weight"], PROJECTED).astype(np.float32)
     ranges = calibrate(backbone, photos(arguments.calibration, view_names(1))[0])
     backbone = replace(backbone, tensors={**coded, PROJECTION: encode(axes, np.uint16)}, ranges=ranges)
     result = write_backbone(backbone)

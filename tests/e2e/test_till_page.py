@@ -19,6 +19,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
 from shelfsight.web.demo import DemoProduct, build_demo
+from tests.e2e.browser import CHROMIUM
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
@@ -30,7 +31,6 @@ PINEAPPLE = EXAMPLES / "try" / "pineapple.jpg"
 KNOWN = "I know this one"
 UNKNOWN = "I don’t know this one"
 NO_MODEL = "Camera recognition not yet set up. Add products with images first."
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or "/usr/bin/chromium"
 PRETEND_CARD = """
 const getContext = HTMLCanvasElement.prototype.getContext
 HTMLCanvasElement.prototype.getContext = function (kind, options) {

@@ -86,12 +86,12 @@ def test_near_duplicates_share_a_scene() -> None:
     random = np.random.default_rng(0)
     places = random.normal(size=(3, 64))
     shots = np.repeat(places, 4, axis=0) + 0.1 * random.normal(size=(12, 64))
-    unit = (shots / np.linalg.norm(shots, axis=1, keepdims=True)).astype(np.float32)
-    assert scenes(unit) == [0] * 4 + [1] * 4 + [2] * 4
+    shots /= np.linalg.norm(shots, axis=1, keepdims=True)
+    assert scenes(shots.astype(np.float32)) == [0] * 4 + [1] * 4 + [2] * 4
 
 
 def test_where_all_photos_are_alike_each_counts_for_itself() -> None:
-    assert scenes(np.ones((3, 4), np.float32) / 2) == [0, 1, 2]
+    assert scenes(np.full((3, 4), 0.5, np.float32)) == [0, 1, 2]
 
 
 def test_the_threshold_separates_right_answers_from_the_rest() -> None:

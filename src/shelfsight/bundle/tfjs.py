@@ -2,7 +2,8 @@
 
 Weights go out in groups: backbone, projection (where there is one), head. One file of all groups is `weights.bin`;
 one blob per group is the sharded form, in which a retrain changes only the head's blob. Only the kinds of layers
-that Teachable Machine's loader knows are used, and no float16, which tfjs 1.3.1 does not decode.
+that Teachable Machine's loader knows are used, and no float16, which tfjs 1.3.1 does not decode. What is Keras'
+default is left out: the topology is part of what a device downloads after every retrain.
 """
 
 from __future__ import annotations
@@ -52,7 +53,6 @@ class WeightGroup:
                 "dtype": array.dtype.name,
                 "min": tensor.minimum,
                 "scale": tensor.scale,
-                "original_dtype": "float32",
             }
         self.entries.append(entry)
         self.data += np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
@@ -138,7 +138,7 @@ def _write_layer(keras: _Keras, group: WeightGroup, backbone: Backbone, layer: L
         case Add(name=name):
             keras.layer("Add", name, sources(layer))
         case GlobalAveragePool(name=name, source=source):
-            keras.layer("GlobalAveragePooling2D", name, (source,), data_format="channels_last")
+            keras.layer("GlobalAveragePooling2D", name, (source,))
         case _:
             assert_never(layer)
 
@@ -150,7 +150,7 @@ def _write_affine(keras: _Keras, group: WeightGroup, backbone: Backbone, layer: 
     guesses a file's type by its first bytes, and refuses one that happens to look like something else.
     """
     scale, offset = backbone.values(f"{layer.name}/scale"), backbone.values(f"{layer.name}/offset")
-    keras.layer("BatchNormalization", layer.name, (layer.source,), axis=-1, epsilon=_EPSILON, center=True, scale=True)
+    keras.layer("BatchNormalization", layer.name, (layer.source,), epsilon=_EPSILON)
     group.add(f"{layer.name}/moving_mean", np.zeros_like(scale))
     group.add(f"{layer.name}/moving_variance", np.full_like(scale, 1 - _EPSILON))
     group.add(f"{layer.name}/gamma", scale)
@@ -161,31 +161,16 @@ def _write_conv(keras: _Keras, group: WeightGroup, backbone: Backbone, layer: Co
     name, source, padding = layer.name, layer.source, "same"
     if layer.padding != same_padding(input_size, layer.kernel, layer.stride):
         source, padding = f"{name}_pad", "valid"
-        keras.layer(
-            "ZeroPadding2D",
-            source,
-            (layer.source,),
-            padding=[list(layer.padding)] * 2,
-            data_format="channels_last",
-        )
+        keras.layer("ZeroPadding2D", source, (layer.source,), padding=[list(layer.padding)] * 2)
     kernel = backbone.tensors[f"{name}/kernel"]
-    kind, kernel_name, size = (
-        ("DepthwiseConv2D", "depthwise_kernel", {"depth_multiplier": 1})
-        if layer.depthwise
-        else ("Conv2D", "kernel", {"filters": backbone.values(f"{name}/bias").size})
-    )
-    keras.layer(
-        kind,
-        name,
-        (source,),
-        **size,
-        kernel_size=[layer.kernel] * 2,
-        strides=[layer.stride] * 2,
-        padding=padding,
-        data_format="channels_last",
-        dilation_rate=[1, 1],
-        activation="relu6" if layer.relu6 else "linear",
-        use_bias=True,
-    )
+    config: dict[str, Any] = {"kernel_size": layer.kernel, "padding": padding}
+    if not layer.depthwise:
+        config["filters"] = backbone.values(f"{name}/bias").size
+    if layer.stride != 1:
+        config["strides"] = layer.stride
+    if layer.relu6:
+        config["activation"] = "relu6"
+    kind, kernel_name = ("DepthwiseConv2D", "depthwise_kernel") if layer.depthwise else ("Conv2D", "kernel")
+    keras.layer(kind, name, (source,), **config)
     group.add(f"{name}/{kernel_name}", kernel)
     group.add(f"{name}/bias", backbone.values(f"{name}/bias"))

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from shelfsight.training.report import Report
     from shelfsight.web.demo import DemoProduct
 
-_CHANNEL = "demo"
-
 
 def register(app: typer.Typer) -> None:
     """Add the command to the command line."""
@@ -41,19 +39,20 @@ def demo(
     from shelfsight.training.train import TrainingOptions, train
     from shelfsight.web.demo import build_demo
 
+    channel = "demo" if source else "corner-shop"
     photos = source or examples_dir() / "corner-shop"
     tries = [] if source else sorted((examples_dir() / "try").iterdir())
     listener = _listen(port)
     bundle = cache_dir() / "demo" / "bundle"
     with progress_bars() as bars:
-        options = TrainingOptions(channel=_CHANNEL)
+        options = TrainingOptions(channel=channel)
         report = train(photos, bundle, cache_dir=cache_dir(), options=options, progress=bars)
     show_report(report, bundle)
     products = _products(report, photos, {} if source else _catalogue(examples_dir() / "corner-shop.csv"))
     names = {product.id for product in products}
     samples = sorted(tries, key=lambda photo: photo.stem not in names)  # what the shop sells first
-    app = build_demo(bundle=bundle, channel=_CHANNEL, products=products, samples=samples)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}/till/{_CHANNEL}"
+    app = build_demo(bundle=bundle, channel=channel, products=products, samples=samples)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/till/{channel}"
     console.print(f"\n[bold green]The till is open at {url}[/]   (Ctrl-C closes it)")
     if browser:
         webbrowser.open(url)

@@ -37,8 +37,8 @@ class ReliabilityBin(Document):
 class HeldOutQuality(Document):
     """How the recogniser did on pictures it was not trained on; shares are 0..1.
 
-    `basis` says what those were: `scenes` are held out whole, the nearest that a training comes to a new day at
-    the till; `views` are altered copies of the training pictures, where there is one a product: they promise too much.
+    `basis` says what those were. `scenes` are held out whole, the nearest that a training comes to a new day at the
+    till; `views` are altered copies of the training pictures, where there is one a product: they promise too much.
     """
 
     basis: str
