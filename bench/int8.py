@@ -39,10 +39,10 @@ def main() -> None:
     held_out = folds >= 0
     truth = np.array(photos.products, dtype=object)[photos.labels][held_out]
     fp32, int8 = (answers[runtime][held_out] for runtime in COMPARED)
-    found = difference(int8 == truth, fp32 == truth)
+    gap = difference(int8 == truth, fp32 == truth)
     table = Table(f"{held_out.sum():,} photos, scenes held out", "right", "points against fp32 (95 %)", "same answer")
     table.add_row("fp32", f"{100 * np.mean(fp32 == truth):.1f} %", "", "")
-    points = f"{100 * found.share:+.2f} ({100 * found.low:+.2f} to {100 * found.high:+.2f})"
+    points = f"{100 * gap.share:+.2f} ({100 * gap.low:+.2f} to {100 * gap.high:+.2f})"
     table.add_row("INT8", f"{100 * np.mean(int8 == truth):.1f} %", points, f"{100 * np.mean(int8 == fp32):.1f} %")
     table.add_row("wanted", "", "-0.5 or better", "")
     Console(width=110).print(table)
