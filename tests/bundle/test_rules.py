@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shelfsight.bundle.rules import rank
+from tests.conftest import ROOT
 
 
-def test_the_most_likely_products_come_first() -> None:
-    found = rank([0.1, 0.6, 0.3], ["a", "b", "c"], top=2, threshold=0.5)
-    assert [(p.product, p.confidence) for p in found.predictions] == [("b", 0.6), ("c", 0.3)]
-    assert found.known
+VECTORS = json.loads((ROOT / "tests" / "vectors" / "rank.json").read_text("utf-8"))  # the JavaScript client's too
 
 
-def test_below_the_threshold_the_answer_is_not_known() -> None:
-    assert not rank([0.4, 0.6], ["a", "b"], top=1, threshold=0.61).known
-    assert rank([0.4, 0.6], ["a", "b"], top=1, threshold=0.6).known
+@pytest.mark.parametrize("case", VECTORS, ids=lambda case: case["sentence"])
+def test_the_answer_is_the_one_that_every_client_gives(case: dict[str, Any]) -> None:
+    found = rank(case["probabilities"], case["labels"], top=case["top"], threshold=case["threshold"])
+    assert [p.product for p in found.predictions] == case["products"]
+    assert found.known is case["known"]
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.integers(1, 30))

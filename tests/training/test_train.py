@@ -195,6 +195,36 @@ def test_a_refused_training_keeps_the_older_bundle(shop: Path, tmp_path: Path, o
     assert weights(tmp_path / "out") == before
 
 
+def test_a_folder_with_something_else_in_it_is_never_overwritten(
+    shop: Path, tmp_path: Path, options: TrainingOptions
+) -> None:
+    with pytest.raises(OutputError, match="'product-0', which is no part of a bundle"):
+        train(paint_shop(tmp_path / "other"), shop, cache_dir=tmp_path / "cache", options=options)
+    train(shop, tmp_path / "out", cache_dir=tmp_path / "cache", options=options)
+    (tmp_path / "out" / "my notes.txt").write_text("precious")
+    with pytest.raises(OutputError, match=r"my notes\.txt"):
+        train(shop, tmp_path / "out", cache_dir=tmp_path / "cache", options=options)
+    assert (tmp_path / "out" / "my notes.txt").read_text() == "precious"
+    assert len(list(shop.rglob("*.jpg"))) == 15
+
+
+@pytest.mark.parametrize("inside", [".", "bundle", "product-0/bundle"])
+def test_a_bundle_among_the_photos_is_refused(
+    shop: Path, tmp_path: Path, options: TrainingOptions, inside: str
+) -> None:
+    with pytest.raises(UsageError, match="name a folder outside"):
+        train(shop, shop / inside, cache_dir=tmp_path / "cache", options=options)
+
+
+def test_a_link_to_the_place_is_followed(shop: Path, tmp_path: Path, options: TrainingOptions) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    for _ in range(2):
+        train(shop, tmp_path / "link", cache_dir=tmp_path / "cache", options=options)
+    assert (tmp_path / "link").is_symlink()
+    verify_bundle(tmp_path / "real")
+
+
 def test_a_place_that_cannot_be_written_is_said(shop: Path, tmp_path: Path, options: TrainingOptions) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="cannot write"):

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { ModelError } from '../core/errors.js'
 import { rank } from '../core/ranking.js'
 
+/** Cases that Python's `rank` must answer the same. */
+const VECTORS = JSON.parse(readFileSync(new URL('../../../tests/vectors/rank.json', import.meta.url), 'utf8'))
 const LABELS = ['apple', 'pear', 'plum', 'fig']
 
 test('the three most likely products come back, best first', () => {
@@ -14,28 +17,13 @@ test('the three most likely products come back, best first', () => {
   ])
 })
 
-test('equally likely products keep the order of the labels', () => {
-  const { predictions } = rank([0.25, 0.25, 0.25, 0.25], LABELS, { top: 4, threshold: 0.5 })
-  assert.deepEqual(predictions.map(({ product }) => product), LABELS)
-})
-
-test('a product exactly at the threshold is known', () => {
-  assert.equal(rank([0.5, 0.3, 0.1, 0.1], LABELS, { threshold: 0.5 }).known, true)
-})
-
-test('a product below the threshold is not known but still named', () => {
-  const { predictions, known } = rank([0.4, 0.3, 0.2, 0.1], LABELS, { threshold: 0.5 })
-  assert.equal(known, false)
-  assert.equal(predictions[0].product, 'apple')
-})
-
-test('a threshold of zero believes every answer', () => {
-  assert.equal(rank([0.26, 0.25, 0.25, 0.24], LABELS, { threshold: 0 }).known, true)
-})
-
-test('two products give two predictions, not three', () => {
-  assert.equal(rank([0.9, 0.1], ['apple', 'pear'], { threshold: 0.5 }).predictions.length, 2)
-})
+for (const { sentence, probabilities, labels, top, threshold, products, known } of VECTORS) {
+  test(sentence, () => {
+    const found = rank(probabilities, labels, { top, threshold })
+    assert.deepEqual(found.predictions.map(({ product }) => product), products)
+    assert.equal(found.known, known)
+  })
+}
 
 test('a model with more outputs than labels is refused', () => {
   assert.throws(() => rank([0.5, 0.5], ['apple'], { threshold: 0.5 }), ModelError)

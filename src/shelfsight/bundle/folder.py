@@ -28,7 +28,7 @@ def staged_folder(place: Path) -> Iterator[Path]:
     Raises:
         OutputError: the folder cannot be written; the message says why.
     """
-    place = place.absolute()
+    place = place.resolve()
     previous = place.with_name(f".{place.name}.previous")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,8 @@ from shelfsight.bundle.onnx_int8 import Int8
 from shelfsight.bundle.onnx_model import Fp32, write_recogniser
 from shelfsight.bundle.ort_format import to_ort
 from shelfsight.bundle.tfjs import layers_model
-from shelfsight.bundle.verify import verify_bundle
+from shelfsight.bundle.verify import REQUIRED, verify_bundle
+from shelfsight.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from shelfsight.bundle.backbone import Backbone
     from shelfsight.bundle.head import Head
 
+_OURS = REQUIRED | {"manifest.json", "blobs", "report.json", "report.html"}
+_PHONE_FILE = re.compile(r".+_v\d+\.\d+\.\d+.*\.json")
 _MEDIA_TYPES = {".json": "application/json"}
 _BINARY = "application/octet-stream"
 
@@ -65,9 +69,10 @@ def write_bundle(
     `private` files (the quality report) lie beside the others and are not named by the manifest: never served.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or holds something else than a bundle.
         BundleError: what was written does not verify; `place` is as it was.
     """
+    check_place(place)
     with staged_folder(place) as stage:
         files = _models(backbone, head) | _documents(backbone, head, facts)
         files[f"{facts.channel}_v{facts.version}.json"] = _phone(backbone, facts, files["model.ort"]).to_json()
@@ -81,6 +86,25 @@ def write_bundle(
         (stage / "manifest.json").write_bytes(manifest.to_json())
         verify_bundle(stage)
     return manifest
+
+
+def check_place(place: Path) -> None:
+    """Check that a bundle may be written to `place`: it does not exist, is empty, or holds a bundle and nothing else.
+
+    Whatever lies there is replaced, so a folder of photos named by mistake must not be taken for an old bundle.
+
+    Raises:
+        OutputError: there is something else.
+    """
+    try:
+        found = sorted(path.name for path in place.iterdir()) if place.exists() else []
+    except OSError as exc:
+        raise OutputError(f"{place} cannot be used as a folder ({exc.strerror}): name another one") from exc
+    foreign = [name for name in found if not (name in _OURS or _PHONE_FILE.fullmatch(name))]
+    if foreign:
+        raise OutputError(
+            f"{place} holds {foreign[0]!r}, which is no part of a bundle and would be lost: name another folder"
+        )
 
 
 def _models(backbone: Backbone, head: Head) -> dict[str, bytes]:

@@ -21,7 +21,9 @@ from rich.progress import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-console = Console(highlight=False)
+_PIPE_WIDTH = None if sys.stdout.isatty() else 200  # lines in a pipe are for programs: not folded at 80
+
+console = Console(highlight=False, width=_PIPE_WIDTH)
 """Where results go: standard output."""
 
 messages = Console(stderr=True, highlight=False)

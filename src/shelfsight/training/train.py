@@ -15,7 +15,7 @@ import numpy as np
 
 from shelfsight.bundle.backbone import DEFAULT, load_backbone
 from shelfsight.bundle.documents import CHANNEL_PATTERN, VERSION_PATTERN
-from shelfsight.bundle.write import BundleFacts, write_bundle
+from shelfsight.bundle.write import BundleFacts, check_place, write_bundle
 from shelfsight.catalog.picture import open_picture
 from shelfsight.errors import PictureError, TooFewProductsError, UsageError
 from shelfsight.training.cache import EmbeddingCache
@@ -75,9 +75,11 @@ def train(
 
     Raises:
         SourceError: the source cannot be used, or fewer than two products have a usable picture.
-        OutputError: the bundle cannot be written. In both cases `out` is as it was.
+        OutputError: the bundle cannot be written, or `out` holds something else than a bundle.
+        UsageError: `out` lies inside `source`. In all cases `out` is as it was.
     """
     options, progress = options or TrainingOptions(), progress or Silent()
+    _check_places(source, out)
     started = time.monotonic()
     backbone = load_backbone(options.backbone)
     listing = read_source(source)
@@ -110,6 +112,13 @@ def train(
     report = build_report(trained)
     _write(out, backbone, trained, report)
     return report
+
+
+def _check_places(source: Path, out: Path) -> None:
+    """Refuse, before any work is done, an `out` that would overwrite something or be taken for a product."""
+    if out.resolve().is_relative_to(source.resolve()):
+        raise UsageError(f"{out} lies inside {source} and would be read as photos next time: name a folder outside")
+    check_place(out)
 
 
 def _check_products(source: Path, images: Sequence[Image], files: int) -> list[str]:
