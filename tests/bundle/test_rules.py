@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from shelfsight.bundle.rules import rank
 from tests.conftest import ROOT
 
-
 VECTORS = json.loads((ROOT / "tests" / "vectors" / "rank.json").read_text("utf-8"))  # the JavaScript client's too
 
 
