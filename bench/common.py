@@ -47,7 +47,7 @@ class Grocery:
 
 def grocery() -> Grocery:
     """Return the data set of `SHELFSIGHT_GROCERY`, or of ../shared/data/grocery; ends the benchmark without it."""
-    root = Path(os.environ.get("SHELFSIGHT_GROCERY") or ROOT.parent / "shared" / "data" / "grocery")
+    root = Path(os.environ.get("SHELFSIGHT_GROCERY") or ROOT.parent / "shared" / "data" / "grocery").resolve()
     if not (root / "train.txt").is_file():
         sys.exit(
             "This benchmark needs the Grocery Store data set (github.com/marcusklasson/GroceryStoreDataset): "

@@ -24,7 +24,7 @@ from sklearn.linear_model import LogisticRegression
 from bench.common import Grocery, grocery, run_shelfsight
 from bench.embeddings import grocery_embeddings
 from shelfsight.bundle.backbone import load_backbone
-from shelfsight.training.fit import fit
+from shelfsight.training.fit import Examples, fit
 from shelfsight.training.rules import plan_training
 
 console = Console(width=110)
@@ -97,7 +97,8 @@ def _own_fit(data: Grocery, cache: Path) -> tuple[float, float]:
     train, unseen = (grocery_embeddings(data, part, cache=cache) for part in ("train", "val"))
     plan = plan_training(np.bincount(train.labels).tolist(), studio=False, wanted=None)
     started = time.perf_counter()
-    head = fit(train.vectors, train.labels, train.products, load_backbone(), plan, seed=0).head
+    examples = Examples(vectors=train.vectors, labels=train.labels, products=train.products)
+    head = fit(examples, load_backbone(), plan, seed=0).head
     seconds = time.perf_counter() - started
     scores = unseen.vectors[:, 0].astype(np.float32) @ head.kernel.values() + head.bias
     return float((scores.argmax(axis=1) == unseen.labels).mean()), seconds

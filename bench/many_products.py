@@ -22,7 +22,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from bench.common import grocery, own_peak_bytes
 from bench.embeddings import grocery_embeddings
 from shelfsight.bundle.backbone import load_backbone
-from shelfsight.training.fit import fit
+from shelfsight.training.fit import Examples, fit
 from shelfsight.training.rules import plan_training
 
 PRODUCTS, PHOTOS = 5000, 5
@@ -68,7 +68,8 @@ def measure(name: str, catalogue: Path) -> tuple[float, int, int]:
     started = time.perf_counter()
     if name == "ours":
         plan = plan_training([PHOTOS] * PRODUCTS, studio=False, wanted=None)
-        head = fit(vectors, labels, [f"p{n:04}" for n in range(PRODUCTS)], backbone, plan, seed=0).head
+        products = tuple(f"p{number:04}" for number in range(PRODUCTS))
+        head = fit(Examples(vectors=vectors, labels=labels, products=products), backbone, plan, seed=0).head
         return time.perf_counter() - started, own_peak_bytes(), head.kernel.codes.nbytes + head.bias.nbytes
     rows = vectors.reshape(-1, vectors.shape[2]).astype(np.float32) @ backbone.projection.values()
     LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.5).fit(rows, np.repeat(labels, vectors.shape[1]))

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.tiny import tiny_backbone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+settings.register_profile("shelfsight", deadline=None, derandomize=True)  # machines here are busy
+settings.load_profile("shelfsight")
 
 ROOT = Path(__file__).parents[1]
 CORNER_SHOP = ROOT / "examples" / "corner-shop"

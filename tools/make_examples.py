@@ -9,9 +9,9 @@ recogniser trained on the examples has seen them, and two of them show products 
 
 from __future__ import annotations
 
+import argparse
 import csv
 import shutil
-import sys
 from pathlib import Path
 
 PHOTOS = 10
@@ -43,7 +43,11 @@ TRY = [
 
 def main() -> None:
     """Copy the chosen photos and write the list of products."""
-    source, target = Path(sys.argv[1]), Path(sys.argv[2])
+    parser = argparse.ArgumentParser(description="Choose the photos of the examples from the Grocery Store data set.")
+    parser.add_argument("source", type=Path, metavar="GROCERY", help="checkout of it, with train.txt and val.txt")
+    parser.add_argument("target", type=Path, help="folder for the examples")
+    arguments = parser.parse_args()
+    source, target = arguments.source, arguments.target
     shop = target / "corner-shop"
     for name, product, *_ in PRODUCTS:
         photos = _photos(source, "train.txt", name)

@@ -1,60 +1,79 @@
 """Take the pictures of the README: the till on a phone and a laptop, and the quality report.
 
-    python tools/take_screenshots.py docs/images
+    python -m tools.take_screenshots docs/images
 
-Trains on the example shop, serves the demo and drives Debian's Chromium.
+Trains on the example shop, serves the demo and drives Chromium.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
+from tests.e2e.browser import CHROMIUM
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from collections.abc import Iterator
 
-PHONE, LAPTOP = (390, 844), (1280, 800)
+    from playwright.sync_api import Browser, Page, ViewportSize
+
+PHONE: ViewportSize = {"width": 390, "height": 844}
+LAPTOP: ViewportSize = {"width": 1280, "height": 800}
 
 
 def main() -> None:
     """Write till-phone.webp, till-unknown.webp, till-laptop.webp and report.webp into the folder that is named."""
-    target = Path(sys.argv[1])
-    command = [sys.executable, "-u", "-m", "shelfsight", "demo", "--no-browser", "--port", "0"]
+    parser = argparse.ArgumentParser(description="Take the pictures of the README.")
+    parser.add_argument("target", type=Path, help="folder for the pictures, such as docs/images")
+    target = parser.parse_args().target
+    with _serve_demo() as (address, report), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        _take_till(_open(browser, address, PHONE), "banana", target / "till-phone.webp")
+        _take_till(_open(browser, address, PHONE, scheme="dark"), "watermelon", target / "till-unknown.webp")
+        _take_till(_open(browser, address, LAPTOP), "pineapple", target / "till-laptop.webp")
+        page = browser.new_page(viewport=LAPTOP)
+        page.goto(report.as_uri())
+        _save(page.screenshot(), target / "report.webp")
+        browser.close()
+
+
+@contextmanager
+def _serve_demo() -> Iterator[tuple[str, Path]]:
+    """Yield the till's address and the quality report of a demo, as it prints them."""
+    command = [sys.executable, "-m", "shelfsight", "demo", "--no-browser", "--port", "0"]
     with (
         tempfile.TemporaryDirectory() as cache,
         subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, env={**os.environ, "SHELFSIGHT_CACHE_DIR": cache}
         ) as demo,
-        sync_playwright() as playwright,
     ):
-        assert demo.stdout is not None
-        address = next(line for line in demo.stdout if "http://" in line).split()[5]
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        _take_till(browser, address, PHONE, "banana", "light", target / "till-phone.webp")
-        _take_till(browser, address, PHONE, "watermelon", "dark", target / "till-unknown.webp")
-        _take_till(browser, address, LAPTOP, "pineapple", "light", target / "till-laptop.webp")
-        page = browser.new_page(viewport={"width": LAPTOP[0], "height": LAPTOP[1]})
-        page.goto(Path(cache, "demo", "bundle", "report.html").as_uri())
-        _save(page.screenshot(), target / "report.webp")
-        browser.close()
-        demo.terminate()
+        try:
+            assert demo.stdout is not None
+            report = next(line for line in demo.stdout if line.startswith("Bundle: ")).split("Look at: ")[1].strip()
+            address = next(line for line in demo.stdout if "http://" in line).split()[5]
+            yield address, Path(report)
+        finally:
+            demo.terminate()
 
 
-def _take_till(browser: Browser, address: str, size: tuple[int, int], photo: str, scheme: str, target: Path) -> None:
-    page = browser.new_page(
-        viewport={"width": size[0], "height": size[1]},
-        device_scale_factor=2,
-        color_scheme="dark" if scheme == "dark" else "light",
-    )
+def _open(browser: Browser, address: str, size: ViewportSize, *, scheme: Literal["light", "dark"] = "light") -> Page:
+    """Return the page at an address, on a fine screen of that size."""
+    page = browser.new_page(viewport=size, device_scale_factor=2, color_scheme=scheme)
     page.goto(address)
+    return page
+
+
+def _take_till(page: Page, photo: str, target: Path) -> None:
+    """Write what the till says to a photo."""
     page.get_by_role("button", name=photo).click()
     page.get_by_text("this one", exact=False).first.wait_for()
     page.wait_for_timeout(800)  # the bars have grown

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from shelfsight.bundle.backbone import DEFAULT, load_backbone, read_backbone, write_backbone
+from shelfsight.bundle.backbone import DEFAULT, PROJECTION, load_backbone, read_backbone, write_backbone
 from shelfsight.bundle.network import INPUT, Add, Conv, GlobalAveragePool, Network, same_padding
 from shelfsight.bundle.onnx_model import write_embedder
 from shelfsight.errors import BackboneError
@@ -97,6 +97,17 @@ def test_a_backbone_without_one_of_its_weights_is_refused() -> None:
     data = write_backbone(replace(backbone, tensors=tensors))
     with pytest.raises(BackboneError, match="deep/bias"):
         read_backbone(data, name="tiny")
+
+
+def test_a_backbone_without_a_range_is_refused_and_one_without_a_projection_only_when_it_is_needed() -> None:
+    backbone = tiny_backbone()
+    ranges = {name: limits for name, limits in backbone.ranges.items() if name != "deep"}
+    with pytest.raises(BackboneError, match="no range for layer 'deep'"):
+        read_backbone(write_backbone(replace(backbone, ranges=ranges)), name="tiny")
+    tensors = {name: tensor for name, tensor in backbone.tensors.items() if name != PROJECTION}
+    read = read_backbone(write_backbone(replace(backbone, tensors=tensors)), name="tiny")
+    with pytest.raises(BackboneError, match="has no projection"):
+        _ = read.projection
 
 
 def test_an_unknown_backbone_is_named() -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
-import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from shelfsight.bundle.backbone import load_backbone
+from shelfsight.bundle.coding import encode
 from shelfsight.bundle.documents import Metadata
 from shelfsight.bundle.folder import staged_folder
 from shelfsight.bundle.head import make_head
@@ -22,6 +27,7 @@ from shelfsight.bundle.rules import rank
 from shelfsight.bundle.verify import load_bundle, verify_bundle
 from shelfsight.bundle.write import BundleFacts, write_bundle
 from shelfsight.errors import BundleError, OutputError, ShapeError
+from shelfsight.training.rules import PROJECTED_FROM
 from tests.conftest import TRY
 from tests.tiny import CHANNELS, tiny_backbone
 
@@ -168,13 +174,36 @@ def rewrite_manifest(bundle: Path, name: str, data: bytes) -> None:
     (bundle / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_a_model_of_another_training_is_found(bundle: Path, tmp_path: Path) -> None:
-    write_tiny(tmp_path / "other")
-    for name in ("model.int8.onnx", "model.onnx", "model.ort"):
-        copy = Path(shutil.copytree(bundle, tmp_path / f"with-{name}"))
-        rewrite_manifest(copy, name, (tmp_path / "other" / name).read_bytes())
-        with pytest.raises(BundleError, match=name.replace(".", r"\.")):
-            verify_bundle(copy)
+@pytest.mark.parametrize("name", ["model.int8.onnx", "model.onnx", "model.ort", "weights.bin"])
+def test_a_file_of_another_training_of_the_same_products_is_found(tmp_path: Path, name: str) -> None:
+    write_tiny(tmp_path / "one", seed=1)
+    write_tiny(tmp_path / "other", seed=2)
+    rewrite_manifest(tmp_path / "one", name, (tmp_path / "other" / name).read_bytes())
+    with pytest.raises(BundleError, match=r"not of one training|different answers"):
+        verify_bundle(tmp_path / "one")
+
+
+def test_shards_of_another_training_are_found(tmp_path: Path) -> None:
+    write_tiny(tmp_path / "one", seed=1)
+    write_tiny(tmp_path / "other", seed=2)
+    rewrite_manifest(tmp_path / "one", "model.shards.json", (tmp_path / "other" / "model.shards.json").read_bytes())
+    with pytest.raises(BundleError, match="do not fill their files"):
+        verify_bundle(tmp_path / "one")
+
+
+def test_labels_that_were_changed_are_not_believed(bundle: Path) -> None:
+    metadata = json.loads((bundle / "metadata.json").read_bytes())
+    metadata["labels"] = metadata["labels"][1:] + metadata["labels"][:1]
+    (bundle / "metadata.json").write_text(json.dumps(metadata))
+    with pytest.raises(BundleError, match=r"metadata\.json is not the file the manifest names"):
+        load_bundle(bundle)
+
+
+def test_a_manifest_of_another_version_is_found(bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_bytes()) | {"version": "9.9.9"}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="of two versions"):
+        verify_bundle(bundle)
 
 
 def test_labels_that_do_not_fit_the_outputs_are_found(bundle: Path) -> None:
@@ -265,6 +294,47 @@ def test_a_block_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_another_tools_model_is_never_overwritten(demo_bundle: Path, tmp_path: Path) -> None:
+    for name in ("model.json", "weights.bin", "metadata.json"):  # as Teachable Machine exports them
+        (tmp_path / name).write_bytes((demo_bundle / name).read_bytes())
+    with pytest.raises(OutputError, match="no part of a bundle"):
+        write_tiny(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def replace_often(place: Path, times: int) -> None:
+    for number in range(times):
+        with staged_folder(place) as stage:
+            (stage / "number").write_text(str(number))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: elsewhere a replacement is two renames")
+def test_a_reader_finds_a_whole_folder_at_every_instant_of_a_replacement(tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    replace_often(place, 1)
+    writer = threading.Thread(target=replace_often, args=(place, 200))
+    writer.start()
+    while writer.is_alive():
+        assert (place / "number").read_text().isdigit()
+    writer.join()
+
+
+def test_two_writers_take_turns(tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(replace_often, place, 100) for _ in range(2)]:
+            done.result()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_where_folders_cannot_change_places_two_renames_do(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("shelfsight.bundle.folder._exchange", lambda *_: False)
+        replace_often(tmp_path / "out", 3)
+    assert (tmp_path / "out" / "number").read_text() == "2"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_killed_between_the_two_renames_the_older_folder_comes_back(tmp_path: Path) -> None:
     (tmp_path / ".out.previous").mkdir()
     (tmp_path / ".out.previous" / "good").write_text("older")
@@ -277,3 +347,40 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="file"), staged_folder(tmp_path / "file" / "out"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("products", "weights_mb", "ort_mb", "retrain_kb"),
+    [(81, 5.5, 3.0, 120), (1000, 6.0, 4.0, 1400), (5000, 7.0, 5.0, 1500)],
+)
+def test_downloads_stay_small(
+    tmp_path: Path, products: int, weights_mb: float, ort_mb: float, retrain_kb: float
+) -> None:
+    backbone, random = load_backbone(), np.random.default_rng(0)
+    projection = backbone.projection if products >= PROJECTED_FROM else None
+    inputs = projection.codes.shape[1] if projection else backbone.embedding_size
+    kernel = random.normal(size=(inputs, products)).astype(np.float32)
+    bias = random.normal(size=products).astype(np.float32)
+    head = make_head(tuple(f"product-{n}" for n in range(products)), kernel, bias, projection)
+    manifest = write_bundle(tmp_path / "out", backbone, head, FACTS, {})
+    sizes = {file.name: file.size for file in manifest.files}
+    assert sizes["weights.bin"] <= weights_mb * 1e6
+    assert sizes["model.ort"] <= ort_mb * 1e6
+    topology = gzip.compress((tmp_path / "out" / "model.shards.json").read_bytes())
+    assert manifest.blobs[-1].part == "head"
+    assert manifest.blobs[-1].size + len(topology) <= retrain_kb * 1e3
+
+
+def test_a_dead_channel_does_not_spoil_int8(tmp_path: Path) -> None:
+    backbone = tiny_backbone()
+    kernel = backbone.values("last/kernel").copy()
+    kernel[..., 3] = 0
+    bias = backbone.values("last/bias").copy()
+    bias[3] = 5.0
+    tensors = {**backbone.tensors, "last/kernel": encode(kernel, np.uint16), "last/bias": bias}
+    weights = np.random.default_rng(0).normal(size=(CHANNELS, 2)).astype(np.float32)
+    head = make_head(("a", "b"), weights, np.zeros(2, np.float32))
+    write_bundle(tmp_path / "out", replace(backbone, tensors=tensors), head, FACTS, {})
+    picture = np.random.default_rng(1).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    fp32, int8 = (load_bundle(tmp_path / "out", r).probabilities(picture) for r in (Runtime.ONNX, Runtime.INT8))
+    assert int8 == pytest.approx(fp32, abs=0.05)

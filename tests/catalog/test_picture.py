@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from shelfsight.catalog.picture import MAX_PIXELS, centre_square, open_picture
+from shelfsight.catalog.picture import MAX_BYTES, MAX_PIXELS, centre_square, open_picture, read_picture
 from shelfsight.errors import PictureError
 
 
@@ -84,10 +88,19 @@ def test_of_an_animation_the_first_frame_is_taken() -> None:
         assert tuple(pixels(data)[20, 20]) == pytest.approx((255, 0, 0), abs=6)
 
 
-def test_wide_gamut_colours_become_srgb(corners: Image.Image) -> None:
+def test_colours_of_another_profile_become_srgb(corners: Image.Image) -> None:
+    """The profile is sRGB with red and blue changed places, so that red pixels must come out blue."""
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = srgb.replace(b"rXYZ", b"tXYZ").replace(b"bXYZ", b"rXYZ").replace(b"tXYZ", b"bXYZ")
+    swapped = swapped.replace("sRGB".encode("utf-16-be"), "test".encode("utf-16-be"))
+    shown = pixels(encoded(corners, "PNG", icc_profile=swapped))
+    assert np.abs(shown - np.asarray(corners, np.int16)[..., ::-1]).max() <= 3
+
+
+def test_a_profile_for_another_kind_of_picture_is_ignored(corners: Image.Image) -> None:
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
     shown = pixels(encoded(corners, "PNG", icc_profile=lab.tobytes()))
-    assert np.abs(shown - np.asarray(corners, np.int16)).max() == 0  # a profile for another mode is no reason to fail
+    assert np.abs(shown - np.asarray(corners, np.int16)).max() == 0
 
 
 def test_a_broken_colour_profile_is_ignored(corners: Image.Image) -> None:
@@ -131,8 +144,7 @@ def test_a_cut_off_photo_is_refused(corners: Image.Image) -> None:
 
 
 def test_a_decompression_bomb_is_refused_without_being_unpacked() -> None:
-    side = 60_000
-    assert side * side > MAX_PIXELS
+    side = math.isqrt(MAX_PIXELS) + 1  # far below the size at which Pillow itself would refuse
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
 
     def chunk(kind: bytes, body: bytes) -> bytes:
@@ -146,6 +158,34 @@ def test_a_decompression_bomb_is_refused_without_being_unpacked() -> None:
     )
     with pytest.raises(PictureError, match="too large"):
         open_picture(bomb)
+
+
+def test_a_photo_of_200_megapixels_is_decoded_at_a_fraction() -> None:
+    shown = open_picture(encoded(Image.new("L", (16320, 12240), 90), "JPEG"))
+    assert shown.size == (469, 352)
+
+
+def test_a_file_larger_than_any_photo_is_not_read(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    with clip.open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    with pytest.raises(PictureError, match="too large to be a photo"):
+        read_picture(clip)
+
+
+def test_a_large_transparent_picture_is_scaled_before_it_is_copied(tmp_path: Path) -> None:
+    Image.new("RGBA", (7000, 7000), (200, 30, 30, 120)).save(tmp_path / "large.png", compress_level=1)
+    script = (
+        "import sys, pathlib\n"
+        "from shelfsight.catalog.picture import open_picture, read_picture\n"
+        "open_picture(read_picture(pathlib.Path(sys.argv[1])))\n"
+        "lines = open('/proc/self/status').read().splitlines()\n"
+        "print([line.split()[1] for line in lines if line.startswith('VmHWM:')][0])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "large.png")], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) * 1024 < 600_000_000  # 196 MB of pixels, twice; put on white at full size, four times
 
 
 @settings(max_examples=150, deadline=None)

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
 HELD_OUT = HeldOutQuality(
     basis="scenes",
-    pictures=40,
+    images=40,
+    answers=40,
     accuracy=0.925,
     accuracy_interval=(0.8014, 0.9742),
     top3=0.975,
@@ -184,7 +185,9 @@ def test_a_threshold_above_every_answer_is_shown_as_asking_always(tmp_path: Path
 
 def test_a_good_result_says_that_nothing_needs_fixing_and_a_doubtful_one_does_not(tmp_path: Path) -> None:
     good = HELD_OUT.model_copy(update={"accuracy": 0.98, "accuracy_interval": (0.93, 0.99)})
-    unsure = HELD_OUT.model_copy(update={"accuracy": 1.0, "accuracy_interval": (0.61, 1.0), "pictures": 6})
+    unsure = HELD_OUT.model_copy(
+        update={"accuracy": 1.0, "accuracy_interval": (0.61, 1.0), "images": 6, "answers": 6}
+    )
     weak = HELD_OUT.model_copy(update={"accuracy": 0.85, "accuracy_interval": (0.8, 0.9)})
 
     assert "Nothing needs fixing" in render(make_report(held_out=good), tmp_path).words
@@ -196,7 +199,7 @@ def test_a_good_result_says_that_nothing_needs_fixing_and_a_doubtful_one_does_no
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_name_like_markup_stays_text_wherever_it_is_shown(tmp_path: Path, name: str) -> None:
-    pair = ConfusedPair(product=name, taken_for="pear", count=7, pictures=(f"{name}/1.jpg",))
+    pair = ConfusedPair(product=name, taken_for="pear", count=7, images=(f"{name}/1.jpg",))
     page = render(
         make_report(
             product(name, 1),
@@ -217,7 +220,7 @@ def test_a_name_like_markup_stays_text_wherever_it_is_shown(tmp_path: Path, name
 def test_the_page_needs_nothing_from_outside_and_runs_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "shop"
     paint(folder / "apple" / "0.jpg", 10, 0)
-    pair = ConfusedPair(product="pear", taken_for="apple", count=2, pictures=("apple/0.jpg",))
+    pair = ConfusedPair(product="pear", taken_for="apple", count=2, images=("apple/0.jpg",))
     data = render_report(make_report(confusions=(pair,)), folder)
     page = Page(data)
 
@@ -230,7 +233,7 @@ def test_the_page_needs_nothing_from_outside_and_runs_nothing(tmp_path: Path) ->
 
 
 def test_every_link_and_label_on_the_page_finds_what_it_names(tmp_path: Path) -> None:
-    pair = ConfusedPair(product="pear", taken_for="apple", count=2, pictures=())
+    pair = ConfusedPair(product="pear", taken_for="apple", count=2, images=())
     page = render(
         make_report(confusions=(pair,), skipped=(SkippedFile(file="a.txt", reason="no picture"),)), tmp_path
     )
@@ -248,8 +251,8 @@ def test_confused_pairs_are_shown_with_square_pictures_of_both(tmp_path: Path) -
     paint(tmp_path / "apple" / "0.jpg", 10, 2)
     (tmp_path / "shop.csv").write_text("image,product\n")
     pairs = (
-        ConfusedPair(product="pear", taken_for="apple", count=3, pictures=("pear/1.jpg", "pear/gone.jpg")),
-        ConfusedPair(product="apple", taken_for="pear", count=2, pictures=()),
+        ConfusedPair(product="pear", taken_for="apple", count=3, images=("pear/1.jpg", "pear/gone.jpg")),
+        ConfusedPair(product="apple", taken_for="pear", count=2, images=()),
     )
     page = render(make_report(confusions=pairs), tmp_path / "shop.csv")
     shown = [attributes for tag, attributes in page.tags if tag == "img"]
@@ -269,8 +272,8 @@ def test_an_example_is_a_photo_that_was_not_itself_mistaken(tmp_path: Path) -> N
         for file in ("apple/bad.jpg", "apple/good.jpg", "apple/worse.jpg", "pear/0.jpg")
     )
     pairs = (
-        ConfusedPair(product="pear", taken_for="apple", count=3, pictures=()),
-        ConfusedPair(product="apple", taken_for="pear", count=2, pictures=("apple/bad.jpg", "apple/worse.jpg")),
+        ConfusedPair(product="pear", taken_for="apple", count=3, images=()),
+        ConfusedPair(product="apple", taken_for="pear", count=2, images=("apple/bad.jpg", "apple/worse.jpg")),
     )
     page = render(make_report(confusions=pairs, images=images), tmp_path)
     assert page.values("title")[0] == "apple/good.jpg"
@@ -279,7 +282,7 @@ def test_an_example_is_a_photo_that_was_not_itself_mistaken(tmp_path: Path) -> N
 def test_a_picture_as_thin_as_a_thread_is_shown_without_harm(tmp_path: Path) -> None:
     (tmp_path / "pear").mkdir()
     Image.new("L", (70_000, 16)).save(tmp_path / "pear" / "1.png")
-    pair = ConfusedPair(product="pear", taken_for="apple", count=2, pictures=("pear/1.png",))
+    pair = ConfusedPair(product="pear", taken_for="apple", count=2, images=("pear/1.png",))
     assert len(render(make_report(confusions=(pair,)), tmp_path).values("src")) == 1
 
 

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shelfsight.training.fit import calibrate
+from shelfsight.training.holdout import HeldOut
 from shelfsight.training.rules import (
     FOLDS,
     Basis,
@@ -118,7 +120,27 @@ def test_no_other_threshold_pays_better(known: list[tuple[float, bool]], unknown
         answered = np.where(right, 1.0, -1.0)[confidence >= threshold].sum() / len(known)
         return float((1 - share) * answered - share * (others >= threshold).sum() / max(1, len(unknown)))
 
-    assert utility(chosen) == pytest.approx(max(utility(t) for t in {*confidence.tolist(), *unknown}))
+    best = max(0.0, *(utility(t) for t in {*confidence.tolist(), *unknown}))
+    assert utility(chosen) == pytest.approx(best)
+
+
+def test_where_answering_never_pays_it_always_asks() -> None:
+    assert choose_threshold(np.array([0.9, 0.8, 0.7]), np.array([False] * 3), np.empty(0)) == 1.0
+
+
+@given(st.lists(st.floats(0.3, 0.99999), min_size=3, max_size=40))
+def test_the_stored_threshold_answers_all_that_the_chosen_one_did(confidence: list[float]) -> None:
+    scores = np.stack([np.log(confidence), np.log1p(-np.array(confidence)), np.full(len(confidence), -9.0)], axis=1)
+    held_out = HeldOut(
+        picture=np.arange(len(confidence)),
+        label=np.zeros(len(confidence), np.int64),
+        scores=scores.astype(np.float32),
+    )
+    found = calibrate(held_out, 3)
+    right = found.probabilities.argmax(axis=1) == 0
+    chosen = choose_threshold(found.probabilities.max(axis=1), right, found.if_unknown)
+    answers = found.probabilities.max(axis=1)
+    assert (answers >= found.threshold).sum() >= (answers >= chosen).sum()
 
 
 def test_the_interval_is_wilsons() -> None:

@@ -58,6 +58,35 @@ def test_a_folder_whose_name_is_no_text_is_listed(tmp_path: Path) -> None:
     ]
 
 
+def test_names_with_joiners_and_no_break_spaces_are_names(tmp_path: Path) -> None:
+    names = ["Lait 3\u00a0%", "می\u200cخواهم", "👩\u200d🌾 eggs"]
+    put(tmp_path, *(f"{name}/1.jpg" for name in names))
+    assert sorted(product for product, _ in products(tmp_path)) == sorted(names)
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "turned\u202egpj", "bell\x07"])
+def test_names_that_would_spoil_a_table_or_a_log_are_listed(tmp_path: Path, name: str) -> None:
+    put(tmp_path, f"{name}/1.jpg", "milk/1.jpg")
+    assert products(tmp_path) == [("milk", "1.jpg")]
+    assert "cannot be printed" in read_source(tmp_path).skipped[0].reason
+
+
+def test_links_to_folders_inside_a_product_are_listed_and_not_followed(tmp_path: Path) -> None:
+    put(tmp_path, "shop/milk/1.jpg", "else/2.jpg")
+    (tmp_path / "shop" / "milk" / "more").symlink_to(tmp_path / "else")
+    (tmp_path / "shop" / "milk" / "loop").symlink_to(tmp_path / "shop")
+    assert products(tmp_path / "shop") == [("milk", "1.jpg")]
+    assert [item.path.name for item in read_source(tmp_path / "shop").skipped] == ["loop", "more"]
+
+
+def test_one_impossible_path_costs_one_row(tmp_path: Path) -> None:
+    put(tmp_path, "1.jpg")
+    csv = tmp_path / "list.csv"
+    csv.write_text(f"image,product\n{'x' * 300}.jpg,milk\n1.jpg,milk\n")
+    assert products(csv) == [("milk", "1.jpg")]
+    assert "cannot be read" in read_source(csv).skipped[0].reason
+
+
 def test_a_csv_names_images_relative_to_itself_or_absolutely(tmp_path: Path) -> None:
     put(tmp_path, "photos/1.jpg", "else/2.jpg")
     csv = tmp_path / "list.csv"
@@ -109,5 +138,7 @@ def test_a_file_that_is_no_such_csv_is_refused(tmp_path: Path, content: bytes, m
 
 
 def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="nowhere does not exist"):
-        read_source(tmp_path / "nowhere")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name in ("nowhere", "loop"):
+        with pytest.raises(SourceError, match=f"{name} does not exist"):
+            read_source(tmp_path / name)

@@ -63,8 +63,8 @@ def test_the_example_shop_is_recognised_and_the_report_says_how_well(demo_bundle
     low, high = report["heldOut"]["accuracyInterval"]
     assert low < report["heldOut"]["accuracy"] < high
     assert {product["images"] for product in report["products"]} == {10}
-    assert sum(b["count"] for b in report["heldOut"]["reliability"]) == report["heldOut"]["pictures"]
-    wrong = report["heldOut"]["pictures"] - sum(product["right"] for product in report["products"])
+    assert sum(b["count"] for b in report["heldOut"]["reliability"]) == report["heldOut"]["images"]
+    wrong = report["heldOut"]["images"] - sum(product["right"] for product in report["products"])
     assert sum(pair["count"] for pair in report["confusions"]) == wrong
 
 
@@ -179,6 +179,36 @@ def test_fewer_than_two_products_are_refused_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_files_that_are_no_pictures_do_not_change_how_the_others_are_learned(
+    tmp_path: Path, options: TrainingOptions
+) -> None:
+    shop = paint_shop(tmp_path / "shop", photos=1)
+    clean = train(shop, tmp_path / "clean", cache_dir=tmp_path / "cache", options=options)
+    for product in shop.iterdir():
+        for number in range(9):
+            (product / f"{number}.heic").write_bytes(bytes(4) + b"ftypheic" + bytes([number]) * 40)
+    report = train(shop, tmp_path / "out", cache_dir=tmp_path / "cache", options=options)
+    assert (report.head, report.settings) == (clean.head, clean.settings)
+    assert weights(tmp_path / "out") == weights(tmp_path / "clean")
+
+
+def test_a_refusal_says_why_the_photos_cannot_be_used(tmp_path: Path, options: TrainingOptions) -> None:
+    for product in ("milk", "bread"):
+        (tmp_path / "shop" / product).mkdir(parents=True)
+        (tmp_path / "shop" / product / "1.heic").write_bytes(bytes(4) + b"ftypheic" + product.encode() * 9)
+    with pytest.raises(TooFewProductsError, match="2 skipped, most often because: HEIC/HEIF is not supported"):
+        train(tmp_path / "shop", tmp_path / "out", cache_dir=tmp_path / "cache", options=options)
+
+
+def test_views_of_one_photo_do_not_make_it_more_certain(tmp_path: Path, options: TrainingOptions) -> None:
+    shop = paint_shop(tmp_path / "shop", products=4, photos=1)
+    held_out = train(shop, tmp_path / "out", cache_dir=tmp_path / "cache", options=options).held_out
+    assert held_out is not None
+    assert (held_out.images, held_out.answers) == (4, 4 * 18)
+    low, high = held_out.accuracy_interval
+    assert high - low > 0.3
+
+
 def test_a_product_whose_only_photo_is_broken_does_not_count(tmp_path: Path, options: TrainingOptions) -> None:
     shop = paint_shop(tmp_path / "shop", products=1)
     (shop / "broken").mkdir()
@@ -239,7 +269,18 @@ def test_a_cache_that_cannot_be_used_is_a_note_and_no_failure(
     assert any("training goes on without it" in note for note in report.notes)
 
 
-@pytest.mark.parametrize("wrong", [{"channel": "../up"}, {"channel": ""}, {"version": "1.0"}, {"version": "v1.0.0"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"channel": "../up"},
+        {"channel": ""},
+        {"version": "1.0"},
+        {"version": "v1.0.0"},
+        {"version": "1.1٤.2"},
+        {"version": "1.0.0-.."},
+        {"version": "1.0.0-01"},
+    ],
+)
 def test_ids_that_no_path_could_hold_are_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="use"):
         TrainingOptions(**wrong)  # type: ignore[arg-type]

@@ -62,10 +62,14 @@ class Backbone:
 
     @property
     def projection(self) -> Coded:
-        """The projection of this generation, (embedding size, projected size)."""
-        projection = self.tensors[PROJECTION]
+        """The projection of this generation, (embedding size, projected size).
+
+        Raises:
+            BackboneError: this backbone has none.
+        """
+        projection = self.tensors.get(PROJECTION)
         if not isinstance(projection, Coded):
-            raise BackboneError(f"backbone {self.name}: its projection is not coded")
+            raise BackboneError(f"backbone {self.name} has no projection, which a head of so many products needs")
         return projection
 
     def values(self, tensor: str) -> Floats:
@@ -104,6 +108,8 @@ def read_backbone(data: bytes, *, name: str) -> Backbone:
     for layer in backbone.network.layers:
         for part in _parts(layer):
             backbone.values(f"{layer.name}/{part}")
+        if layer.name != backbone.network.output and layer.name not in backbone.ranges:
+            raise BackboneError(f"backbone {name} has no range for layer {layer.name!r}, which INT8 needs")
     return backbone
 
 

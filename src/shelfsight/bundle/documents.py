@@ -11,7 +11,9 @@ from pydantic.alias_generators import to_camel
 FORMAT_VERSION = "1.0"
 """Version of the bundle's files; a reader refuses another major version."""
 
-VERSION_PATTERN = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?$"
+_NUMBER = r"(0|[1-9][0-9]*)"
+_PRE_RELEASE = rf"({_NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+VERSION_PATTERN = rf"^{_NUMBER}\.{_NUMBER}\.{_NUMBER}(-{_PRE_RELEASE}(\.{_PRE_RELEASE})*)?$"
 """A model's version: semver, without build metadata, which storage paths could not hold."""
 
 CHANNEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"

@@ -34,15 +34,17 @@ class Int8:
 
     def conv(self, graph: Graph, layer: Conv, source: str) -> str:
         """Write a convolution on quantised input, weights and bias."""
-        kernel = onnx_kernel(self.backbone, layer)
-        scale = np.maximum(np.abs(kernel).max(axis=(1, 2, 3)) / 127, 1e-12).astype(np.float32)
+        kernel, bias = onnx_kernel(self.backbone, layer), self.backbone.values(f"{layer.name}/bias")
+        # A channel that is dead, or nearly, needs a scale that its bias fits into as well: as int32, with room.
+        room = np.abs(bias) / 2**30 / self.scales[source]
+        scale = np.maximum(np.abs(kernel).max(axis=(1, 2, 3)) / 127, np.maximum(room, 1e-12)).astype(np.float32)
         bias_scale = scale * self.scales[source]
-        bias = np.rint(self.backbone.values(f"{layer.name}/bias") / bias_scale.astype(np.float64))
+        bias_codes = np.rint(bias / bias_scale.astype(np.float64))
         codes = np.clip(np.rint(kernel / scale[:, None, None, None]), -127, 127)
         inputs = [
             source,
             _dequantised(graph, f"{layer.name}/kernel", codes.astype(np.int8), scale),
-            _dequantised(graph, f"{layer.name}/bias", bias.astype(np.int32), bias_scale),
+            _dequantised(graph, f"{layer.name}/bias", bias_codes.astype(np.int32), bias_scale),
         ]
         return graph.node("Conv", inputs, layer.name, **conv_attributes(layer, len(kernel)))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 import numpy as np
 import onnxruntime
 
-from shelfsight.catalog.picture import centre_square, open_picture
+from shelfsight.catalog.picture import centre_square, open_picture, read_picture
 from shelfsight.errors import BundleError, PictureError, ShapeError
 
 if TYPE_CHECKING:
@@ -102,11 +102,9 @@ def recognise_files(
 
     def recognise(path: Path) -> tuple[Path, Floats | None, str | None]:
         try:
-            picture = centre_square(open_picture(path.read_bytes()), recogniser.image_size)
+            picture = centre_square(open_picture(read_picture(path)), recogniser.image_size)
         except PictureError as exc:
             return path, None, str(exc)
-        except OSError as exc:
-            return path, None, f"the file cannot be read ({exc.strerror})"
         return path, recogniser.probabilities(np.asarray(picture)[None])[0], None
 
     with ThreadPoolExecutor(processors()) as pool:

@@ -1,4 +1,4 @@
-"""Check a bundle: every file there and unchanged, every model loads, and they all give the same answer."""
+"""Check a bundle: every file there and unchanged, every model runs, and all of them are of one training."""
 
 from __future__ import annotations
 
@@ -11,12 +11,25 @@ import onnx
 from onnx import numpy_helper
 from pydantic import ValidationError
 
-from shelfsight.bundle.documents import FORMAT_VERSION, Document, Manifest, Metadata
+from shelfsight.bundle.coding import Coded
+from shelfsight.bundle.documents import (
+    FORMAT_VERSION,
+    BlobEntry,
+    Document,
+    FileEntry,
+    Manifest,
+    Metadata,
+)
 from shelfsight.bundle.recogniser import Recogniser, Runtime, open_session
 from shelfsight.errors import BundleError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from shelfsight.bundle.coding import Floats
 
 REQUIRED = frozenset(
     {
@@ -39,11 +52,13 @@ def load_bundle(folder: Path, runtime: Runtime = Runtime.ONNX) -> Recogniser:
     Raises:
         BundleError: the folder holds no bundle, or the model's file is not the one the manifest names.
     """
-    manifest, metadata = read_manifest(folder), read_metadata(folder)
-    entry = next((file for file in manifest.files if file.name == runtime.file), None)
-    if entry is None:
+    manifest = read_manifest(folder)
+    metadata = read_metadata(folder)
+    files = {file.name: file for file in manifest.files}
+    if runtime.file not in files:
         raise BundleError(f"{folder} has no {runtime.file}: choose another runtime")
-    model = _checked(folder, entry.name, entry.size, entry.sha256)
+    # The labels too: with those of another bundle, every answer would be the wrong product.
+    model, _ = (_checked(folder, name, files) for name in (runtime.file, "metadata.json"))
     recogniser = Recogniser(
         labels=metadata.labels,
         threshold=metadata.threshold,
@@ -65,14 +80,19 @@ def verify_bundle(folder: Path) -> Manifest:
     missing = REQUIRED - {file.name for file in manifest.files}
     if missing:
         raise BundleError(f"{folder}: the manifest does not name {', '.join(sorted(missing))}")
-    for file in manifest.files:
-        _checked(folder, file.name, file.size, file.sha256)
-    for blob in manifest.blobs:
-        _checked(folder, f"blobs/{blob.sha256}.bin", blob.size, blob.sha256)
-    blobs = {f"../../blobs/{blob.sha256}.bin": blob.size for blob in manifest.blobs}
-    _check_layers_model(folder, "model.json", {"weights.bin": (folder / "weights.bin").stat().st_size}, metadata)
-    _check_layers_model(folder, "model.shards.json", blobs, metadata)
-    _check_agreement(folder, metadata)
+    if (manifest.version, manifest.channel_id) != (metadata.version, metadata.channel_id):
+        raise BundleError(f"{folder}: manifest.json and metadata.json are of two versions: restore the bundle")
+    files = {file.name: file for file in manifest.files}
+    blobs = {f"blobs/{blob.sha256}.bin": blob for blob in manifest.blobs}
+    data = {name: _checked(folder, name, files) for name in files}
+    parts = [_checked(folder, name, blobs) for name in blobs]
+    _check_layers_model(folder, "model.json", {"weights.bin": len(data["weights.bin"])}, metadata)
+    sizes = {f"../../{name}": blob.size for name, blob in blobs.items()}
+    _check_layers_model(folder, "model.shards.json", sizes, metadata)
+    if b"".join(parts) != data["weights.bin"]:
+        raise BundleError(f"{folder}: the blobs and weights.bin are not of one training: train again")
+    _check_heads(folder, data, metadata)
+    _check_answers(folder, metadata)
     return manifest
 
 
@@ -111,8 +131,10 @@ def _read(folder: Path, name: str, kind: type[_D]) -> _D:
         raise BundleError(f"{folder / name} cannot be read: {exc}") from exc
 
 
-def _checked(folder: Path, name: str, size: int, sha256: str) -> bytes:
+def _checked(folder: Path, name: str, entries: Mapping[str, FileEntry | BlobEntry]) -> bytes:
     """Return a file's bytes if they are the ones that the manifest names."""
+    if name not in entries:
+        raise BundleError(f"{folder}: the manifest does not name {name}")
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):
         raise BundleError(f"the manifest names {name!r}, which lies outside the bundle: it was tampered with")
@@ -120,7 +142,8 @@ def _checked(folder: Path, name: str, size: int, sha256: str) -> bytes:
         data = path.read_bytes()
     except OSError as exc:
         raise BundleError(f"{path} is missing ({exc.strerror}): restore the bundle or train again") from exc
-    if not data or len(data) != size or hashlib.sha256(data).hexdigest() != sha256:
+    entry = entries[name]
+    if not data or len(data) != entry.size or hashlib.sha256(data).hexdigest() != entry.sha256:
         raise BundleError(f"{path} is not the file the manifest names: restore the bundle or train again")
     return data
 
@@ -149,22 +172,43 @@ def _weight_size(weight: dict[str, Any]) -> int:
     return int(np.prod(weight["shape"], dtype=np.int64)) * _BYTES[dtype]
 
 
-def _check_agreement(folder: Path, metadata: Metadata) -> None:
-    """Check that all models carry the same head, and that the two INT8 files give the same answer."""
-    document = json.loads((folder / "model.json").read_bytes())
-    weights = (folder / "weights.bin").read_bytes()
-    entry = next(w for w in reversed(document["weightsManifest"][0]["weights"]) if w["name"].endswith("/kernel"))
-    bias_size = 4 * len(metadata.labels)
-    codes = weights[-bias_size - _weight_size(entry) : -bias_size]
-    model = onnx.load_model_from_string((folder / Runtime.INT8.file).read_bytes())
-    head = next((t for t in model.graph.initializer if t.name == "head/kernel/codes"), None)
-    if head is None or numpy_helper.to_array(head)[:, :, 0, 0].T.tobytes() != codes:
-        raise BundleError(f"{folder}: model.int8.onnx and weights.bin are not of one training: train again")
+def _check_heads(folder: Path, data: Mapping[str, bytes], metadata: Metadata) -> None:
+    """Check that all models carry the same head: it is what differs from one training to the next."""
+    kernel, bias = _layers_head(data["model.json"], data["weights.bin"], len(metadata.labels))
+    pixels = kernel.codes.T[:, :, None, None]  # INT8 has the head as a convolution
+    for runtime, name, values in (
+        (Runtime.ONNX, "head/kernel", kernel.values()),
+        (Runtime.INT8, "head/kernel/codes", pixels),
+    ):
+        constants = _constants(data[runtime.file])
+        same = [
+            np.array_equal(constants.get(key, np.empty(0)), want)
+            for key, want in ((name, values), ("head/bias", bias))
+        ]
+        if not all(same):
+            raise BundleError(f"{folder}: {runtime.file} and weights.bin are not of one training: train again")
+
+
+def _layers_head(document: bytes, weights: bytes, labels: int) -> tuple[Coded, Floats]:
+    """Return kernel and bias of the head in a layers model: its last two weights."""
+    entry = json.loads(document)["weightsManifest"][0]["weights"][-2]
+    shape, coding = entry["shape"], entry["quantization"]
+    bias = np.frombuffer(weights[-4 * labels :], np.float32)
+    codes = np.frombuffer(weights[-4 * labels - _weight_size(entry) : -4 * labels], np.uint8).reshape(shape)
+    return Coded(codes=codes, minimum=coding["min"], scale=coding["scale"]), bias
+
+
+def _constants(model: bytes) -> dict[str, NDArray[Any]]:
+    graph = onnx.load_model_from_string(model).graph
+    return {constant.name: numpy_helper.to_array(constant) for constant in graph.initializer}
+
+
+def _check_answers(folder: Path, metadata: Metadata) -> None:
+    """Check that every model runs, and that the two INT8 files give the same answer."""
     size = metadata.image_size
     picture = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
-    int8, ort = (load_bundle(folder, runtime).probabilities(picture) for runtime in (Runtime.INT8, Runtime.ORT))
-    load_bundle(folder, Runtime.ONNX).probabilities(picture)
-    if not np.allclose(int8, ort, atol=0.05):
+    answers = {runtime: load_bundle(folder, runtime).probabilities(picture) for runtime in Runtime}
+    if not np.allclose(answers[Runtime.INT8], answers[Runtime.ORT], atol=0.05):
         raise BundleError(f"{folder}: model.ort and model.int8.onnx give different answers: train again")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,8 @@ from shelfsight.bundle.onnx_int8 import Int8
 from shelfsight.bundle.onnx_model import Fp32, write_recogniser
 from shelfsight.bundle.ort_format import to_ort
 from shelfsight.bundle.tfjs import layers_model
-from shelfsight.bundle.verify import REQUIRED, verify_bundle
-from shelfsight.errors import OutputError
+from shelfsight.bundle.verify import read_manifest, verify_bundle
+from shelfsight.errors import BundleError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from shelfsight.bundle.backbone import Backbone
     from shelfsight.bundle.head import Head
 
-_OURS = REQUIRED | {"manifest.json", "blobs", "report.json", "report.html"}
-_PHONE_FILE = re.compile(r".+_v\d+\.\d+\.\d+.*\.json")
 _MEDIA_TYPES = {".json": "application/json"}
 _BINARY = "application/octet-stream"
 
@@ -91,16 +89,24 @@ def write_bundle(
 def check_place(place: Path) -> None:
     """Check that a bundle may be written to `place`: it does not exist, is empty, or holds a bundle and nothing else.
 
-    Whatever lies there is replaced, so a folder of photos named by mistake must not be taken for an old bundle.
+    Whatever lies there is replaced: a folder of photos or another tool's model must not be taken for an old bundle.
 
     Raises:
         OutputError: there is something else.
     """
     try:
-        found = sorted(path.name for path in place.iterdir()) if place.exists() else []
+        found = {path.relative_to(place).as_posix() for path in place.rglob("*")} if place.exists() else set()
+        if place.exists() and not place.is_dir():
+            raise OutputError(f"{place} is no folder: name another one")
     except OSError as exc:
         raise OutputError(f"{place} cannot be used as a folder ({exc.strerror}): name another one") from exc
-    foreign = [name for name in found if not (name in _OURS or _PHONE_FILE.fullmatch(name))]
+    ours: set[str] = set()
+    if "manifest.json" in found:
+        with suppress(BundleError):
+            manifest = read_manifest(place)
+            ours = {file.name for file in manifest.files} | {f"blobs/{blob.sha256}.bin" for blob in manifest.blobs}
+            ours |= {"manifest.json", "blobs", "report.json", "report.html"}
+    foreign = sorted(found - ours)
     if foreign:
         raise OutputError(
             f"{place} holds {foreign[0]!r}, which is no part of a bundle and would be lost: name another folder"

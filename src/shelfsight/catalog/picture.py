@@ -7,20 +7,33 @@ animations, transparency, wide-gamut phone photos, broken and hostile files.
 from __future__ import annotations
 
 import io
-import warnings
+import threading
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from shelfsight.errors import PictureError
 
-MAX_PIXELS = 100_000_000
-"""Largest picture that is opened, in pixels: twice the largest phone camera, 300 MB decoded."""
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Image.MAX_IMAGE_PIXELS = None  # Pillow judges a size before `draft` can shrink it; MAX_PIXELS judges it after
+
+MAX_PIXELS = 50_000_000
+"""Most pixels that are decoded of one picture, 200 MB; a JPEG may have 64 times as many, decoded at an eighth."""
+
+MAX_BYTES = 100_000_000
+"""Largest file that is read: no photo of so many pixels needs more."""
 
 WORKING_SIDE = 352
 """Short side, in pixels, at which pictures are opened to be learned or recognised: 1.6 times what a network sees."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 _MIN_SIDE = 16
+_LARGE_PIXELS = 12_000_000
+_LARGE = threading.Semaphore()
+"""Held while a large picture is decoded: one at a time, whatever the number of threads, bounds the memory."""
 _SRGB = ImageCms.createProfile("sRGB")
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -35,6 +48,21 @@ _UPRIGHT = {
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 
 
+def read_picture(path: Path) -> bytes:
+    """Return the bytes of a picture's file.
+
+    Raises:
+        PictureError: the file cannot be read, or is larger than `MAX_BYTES`.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise PictureError(f"too large to be a photo ({size / 1e6:,.0f} MB)")
+        return path.read_bytes()
+    except OSError as exc:
+        raise PictureError(f"the file cannot be read ({exc.strerror})") from exc
+
+
 def open_picture(data: bytes, *, short_side: int = WORKING_SIDE) -> Image.Image:
     """Return the picture as an upright 8-bit sRGB image, its short side at most `short_side` pixels.
 
@@ -47,15 +75,10 @@ def open_picture(data: bytes, *, short_side: int = WORKING_SIDE) -> Image.Image:
     if not data:
         raise PictureError("the file is empty")
     try:
-        with warnings.catch_warnings():
-            # Pillow warns about odd metadata and about sizes that MAX_PIXELS judges; neither spoils the picture.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                return _prepare(image, short_side)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return _prepare(image, short_side)
     except UnidentifiedImageError:
         raise PictureError(_unknown(data)) from None
-    except Image.DecompressionBombError:
-        raise PictureError(_too_large("more pixels than can be opened safely")) from None
     except PictureError:
         raise
     except Exception as exc:  # decoders of seven formats raise whatever they like on damaged bytes
@@ -72,28 +95,42 @@ def centre_square(picture: Image.Image, size: int) -> Image.Image:
 
 def _prepare(image: Image.Image, short_side: int) -> Image.Image:
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise PictureError(_too_large(f"{width} x {height} pixels"))
     if min(width, height) < _MIN_SIDE:
         raise PictureError(f"too small ({width} x {height} pixels): nothing could be seen on it")
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    profile = image.info.get("icc_profile")
     image.draft("RGB", (short_side, short_side))
-    image.load()
-    coloured = _srgb(_scaled(_continuous(image), short_side), profile)
+    pixels = image.width * image.height
+    if pixels > MAX_PIXELS:
+        most = MAX_PIXELS // 1_000_000
+        raise PictureError(f"too large ({width} x {height} pixels; at most {most} million are decoded)")
+    with _LARGE if pixels > _LARGE_PIXELS else nullcontext():
+        image.load()
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        profile = image.info.get("icc_profile")
+        scaled = _scaled(_scalable(image), short_side)
+        if scaled is not image:
+            image.close()  # frees its pixels before the next large picture is decoded
+    small = _on_white(scaled)
+    coloured = _srgb(small, profile)
     return coloured.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else coloured
 
 
-def _continuous(image: Image.Image) -> Image.Image:
-    """Return the image without palette, transparency or more than 8 bits, ready to be scaled."""
+def _scalable(image: Image.Image) -> Image.Image:
+    """Return the image without palette or more than 8 bits, ready to be scaled."""
     if image.mode.startswith("I;16"):
         image = image.convert("I")
     if image.mode in ("I", "F"):
         return _eight_bit(image)
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        coloured = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", coloured.size, "white"), coloured)
-    return image if image.mode in ("RGB", "CMYK", "L") else image.convert("RGB")
+    if "transparency" in image.info or image.mode in ("PA", "La", "RGBa"):
+        return image.convert("RGBA")
+    return image if image.mode in ("RGB", "CMYK", "L", "LA", "RGBA") else image.convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Return the image with white where it is transparent."""
+    if image.mode not in ("LA", "RGBA"):
+        return image
+    coloured = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", coloured.size, "white"), coloured)
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -121,10 +158,6 @@ def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
             pass  # a broken profile: browsers ignore it too
     return image.convert("RGB")
-
-
-def _too_large(what: str) -> str:
-    return f"too large ({what}; at most {MAX_PIXELS // 1_000_000} million are opened)"
 
 
 def _unknown(data: bytes) -> str:

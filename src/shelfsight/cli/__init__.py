@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import warnings
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shelfsight import __version__
 from shelfsight.cli import demo, evaluate, inspect, predict, train
+from shelfsight.cli.streams import discard_unwritten, prepare_streams
 from shelfsight.errors import ShelfsightError
 
 if TYPE_CHECKING:
@@ -45,19 +47,17 @@ def _root(
 
 def main() -> None:
     """Run the command line; errors become one sentence on standard error and the exit code of their kind."""
+    prepare_streams()
     signal.signal(signal.SIGTERM, _terminated)
-    logging.getLogger("PIL").addHandler(logging.NullHandler())  # our own reason names the file, Pillow's does not
+    # Our own reason names the file; what Pillow logs and warns of beside it does not.
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    warnings.filterwarnings("ignore", module="PIL")
     try:
         app()
     except ShelfsightError as exc:
         typer.secho(f"Error: {exc}", fg="red", err=True)
+        discard_unwritten()
         sys.exit(exc.exit_code)
-    except KeyboardInterrupt:
-        typer.secho("Stopped. Nothing was replaced, and photos already looked at are remembered.", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone, `| head` for one: no complaint from the interpreter either
-        sys.exit(1)
 
 
 def _terminated(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 (the signature of a handler)

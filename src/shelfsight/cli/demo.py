@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +12,8 @@ import typer
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
+
+    from starlette.applications import Starlette
 
     from shelfsight.training.report import Report
     from shelfsight.web.demo import DemoProduct
@@ -29,34 +33,58 @@ def demo(
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
     """Train on the example shop (or your photos) and open a till that recognises its products."""
-    import webbrowser
+    from tempfile import TemporaryDirectory
 
-    import uvicorn
-
-    from shelfsight.cli.output import console, progress_bars
-    from shelfsight.cli.train import show_report
-    from shelfsight.settings import cache_dir, examples_dir
-    from shelfsight.training.train import TrainingOptions, train
+    from shelfsight.cli.train import run_training, show_report
+    from shelfsight.training.train import TrainingOptions
     from shelfsight.web.demo import build_demo
 
-    channel = "demo" if source else "corner-shop"
-    photos = source or examples_dir() / "corner-shop"
-    tries = [] if source else sorted((examples_dir() / "try").iterdir())
     listener = _listen(port)
-    bundle = cache_dir() / "demo" / "bundle"
-    with progress_bars() as bars:
-        options = TrainingOptions(channel=channel)
-        report = train(photos, bundle, cache_dir=cache_dir(), options=options, progress=bars)
-    show_report(report, bundle)
-    products = _products(report, photos, {} if source else _catalogue(examples_dir() / "corner-shop.csv"))
-    names = {product.id for product in products}
-    samples = sorted(tries, key=lambda photo: photo.stem not in names)  # what the shop sells first
-    app = build_demo(bundle=bundle, channel=channel, products=products, samples=samples)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}/till/{channel}"
-    console.print(f"\n[bold green]The till is open at {url}[/]   (Ctrl-C closes it)")
-    if browser:
-        webbrowser.open(url)
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off")).run(sockets=[listener])
+    shop = _own_shop(source) if source else _example_shop()
+    with TemporaryDirectory(prefix="shelfsight-demo-") as folder:  # its own: two demos do not meet
+        bundle = Path(folder, "bundle")
+        report = run_training(shop.photos, bundle, TrainingOptions(channel=shop.channel))
+        show_report(report, bundle)
+        products = _products(report, shop)
+        sold = {product.id for product in products}
+        samples = sorted(shop.samples, key=lambda photo: photo.stem not in sold)  # what the shop sells first
+        app = build_demo(bundle=bundle, channel=shop.channel, products=products, samples=samples)
+        _serve(app, listener, f"/till/{shop.channel}", browser=browser)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shop:
+    """What a demo is made of.
+
+    Attributes:
+        catalogue: product id to name, price and currency; may lack products.
+        samples: photos to try.
+    """
+
+    channel: str
+    photos: Path
+    catalogue: Mapping[str, Mapping[str, str]]
+    samples: tuple[Path, ...]
+
+
+def _own_shop(photos: Path) -> _Shop:
+    return _Shop(channel="demo", photos=photos, catalogue={}, samples=())
+
+
+def _example_shop() -> _Shop:
+    import csv
+
+    from shelfsight.settings import examples_dir
+
+    examples = examples_dir()
+    with (examples / "corner-shop.csv").open(newline="", encoding="utf-8") as file:
+        catalogue = {row["id"]: row for row in csv.DictReader(file)}
+    return _Shop(
+        channel="corner-shop",
+        photos=examples / "corner-shop",
+        catalogue=catalogue,
+        samples=tuple(sorted((examples / "try").iterdir())),
+    )
 
 
 def _listen(port: int) -> socket.socket:
@@ -75,20 +103,13 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-def _catalogue(table: Path) -> dict[str, dict[str, str]]:
-    import csv
-
-    with table.open(newline="", encoding="utf-8") as file:
-        return {row["id"]: row for row in csv.DictReader(file)}
-
-
-def _products(report: Report, photos: Path, catalogue: Mapping[str, Mapping[str, str]]) -> list[DemoProduct]:
+def _products(report: Report, shop: _Shop) -> list[DemoProduct]:
     """Return the products in the order of the labels, each with its first photo as its picture."""
     from shelfsight.web.demo import DemoProduct
 
-    base = photos if photos.is_dir() else photos.parent
+    base = shop.photos if shop.photos.is_dir() else shop.photos.parent
     pictures = {image.product: base / image.file for image in reversed(report.images)}
-    rows = {quality.product: catalogue.get(quality.product, {}) for quality in report.products}
+    rows = {quality.product: shop.catalogue.get(quality.product, {}) for quality in report.products}
     return [
         DemoProduct(
             id=product,
@@ -99,3 +120,20 @@ def _products(report: Report, photos: Path, catalogue: Mapping[str, Mapping[str,
         )
         for product, row in rows.items()
     ]
+
+
+def _serve(app: Starlette, listener: socket.socket, path: str, *, browser: bool) -> None:
+    """Say where the till is and serve it until Ctrl-C, which is how a demo is meant to end."""
+    import webbrowser
+
+    import uvicorn
+
+    from shelfsight.cli.output import print_line
+
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}{path}"
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+    with suppress(KeyboardInterrupt):  # uvicorn shuts down, then raises the signal again
+        print_line(f"\n[bold green]The till is open at {url}[/]   (Ctrl-C closes it)")
+        if browser:
+            webbrowser.open(url)
+        server.run(sockets=[listener])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from json import dumps
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,16 +19,20 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-_PIPE_WIDTH = None if sys.stdout.isatty() else 200  # lines in a pipe are for programs: not folded at 80
+    from shelfsight.training.report import ConfusedPair, SkippedFile
 
-console = Console(highlight=False, width=_PIPE_WIDTH)
+_AT_TERMINAL = sys.stdout is not None and sys.stdout.isatty()  # None where the shell closed it
+_WIDTH = None if _AT_TERMINAL else 200  # tables in a pipe are for programs: not folded at 80
+
+console = Console(highlight=False, emoji=False, width=_WIDTH)
 """Where results go: standard output."""
 
-messages = Console(stderr=True, highlight=False)
+messages = Console(stderr=True, highlight=False, emoji=False)
 """Where progress and errors go: standard error."""
 
 
@@ -73,9 +79,37 @@ def progress_bars() -> Iterator[Bars]:
         bars.finish()
 
 
+def print_line(markup: str) -> None:
+    """Print one line, as one line however long it is."""
+    console.print(markup, soft_wrap=True)
+
+
+def print_skipped(items: Sequence[SkippedFile]) -> None:
+    """Print a line for each file that could not be used."""
+    for item in items:
+        print_line(f"[yellow]skipped[/] {escape(item.file)}: {escape(item.reason)}")
+
+
 def print_json(text: str) -> None:
-    """Print JSON as it is, whatever the terminal's width or colours."""
+    """Print JSON as it is, whatever the terminal's width or colours, and at once: the reader may be waiting.
+
+    Where standard output cannot hold a character (or nothing can: half of a pair), all text is escaped to ASCII.
+    """
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = "".join(letter if letter.isascii() else dumps(letter)[1:-1] for letter in text)
     sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def pair_table(title: str, pairs: Sequence[ConfusedPair]) -> Table:
+    """Return a table of the products that were taken for others."""
+    table = Table("Product", "taken for", "times", title=title, title_style="bold")
+    table.columns[2].justify = "right"
+    for pair in pairs:
+        table.add_row(escape(pair.product), escape(pair.taken_for), str(pair.count))
+    return table
 
 
 def percent(share: float | None) -> str:

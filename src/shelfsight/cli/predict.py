@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shelfsight.cli.runtime import RuntimeOption
+
+if TYPE_CHECKING:
+    from shelfsight.bundle.rules import Recognition
 
 
 def register(app: typer.Typer) -> None:
@@ -23,34 +26,42 @@ def predict(
     json: Annotated[bool, typer.Option("--json", help="One JSON line per picture.")] = False,
 ) -> None:
     """Recognise the product on each picture; exits with 1 if a picture cannot be used."""
-    from dataclasses import asdict
-    from json import dumps
-
-    from rich.markup import escape
-
     from shelfsight.bundle.recogniser import Runtime, recognise_files
     from shelfsight.bundle.rules import rank
     from shelfsight.bundle.verify import load_bundle
-    from shelfsight.cli.output import console, percent, print_json
 
     recogniser = load_bundle(bundle, Runtime(runtime))
+    say = _say_as_json if json else _say
     failed = False
     for path, probabilities, reason in recognise_files(recogniser, images):
         if probabilities is None:
             failed = True
-            if json:
-                print_json(dumps({"image": str(path), "error": reason}, ensure_ascii=False))
-            else:
-                console.print(f"{escape(str(path))}: [red]{escape(reason or '')}[/]")
-            continue
-        found = rank(probabilities.tolist(), recogniser.labels, top=top, threshold=recogniser.threshold)
-        if json:
-            print_json(dumps({"image": str(path), **asdict(found)}, ensure_ascii=False))
-            continue
-        answers = ", ".join(f"{escape(p.product)} {percent(p.confidence)}" for p in found.predictions)
-        console.print(
-            f"{escape(str(path))}: {answers if found.known else f'not known (perhaps {answers})'}",
-            soft_wrap=True,
-        )
+            say(path, reason or "")
+        else:
+            say(path, rank(probabilities.tolist(), recogniser.labels, top=top, threshold=recogniser.threshold))
     if failed:
         raise typer.Exit(1)
+
+
+def _say_as_json(path: Path, answer: Recognition | str) -> None:
+    """Print the answer to a picture, or the reason why there is none, as a line of JSON."""
+    from dataclasses import asdict
+    from json import dumps
+
+    from shelfsight.cli.output import print_json
+
+    facts = {"error": answer} if isinstance(answer, str) else asdict(answer)
+    print_json(dumps({"image": str(path), **facts}, ensure_ascii=False))
+
+
+def _say(path: Path, answer: Recognition | str) -> None:
+    """Print the answer to a picture, or the reason why there is none, as a person reads it."""
+    from rich.markup import escape
+
+    from shelfsight.cli.output import percent, print_line
+
+    if isinstance(answer, str):
+        print_line(f"{escape(str(path))}: [red]{escape(answer)}[/]")
+        return
+    products = ", ".join(f"{escape(p.product)} {percent(p.confidence)}" for p in answer.predictions)
+    print_line(f"{escape(str(path))}: {products if answer.known else f'not known (perhaps {products})'}")

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from shelfsight.training.report import Report
+    from shelfsight.training.train import TrainingOptions
+
+STOPPED = "Stopped. Nothing was replaced, and photos already looked at are remembered."
+
+_MOST_PAIRS = 5
+_MOST_SKIPPED = 10
 
 
 class HeadChoice(StrEnum):
@@ -38,11 +46,9 @@ def train(
     json: Annotated[bool, typer.Option("--json", help="Print the quality report as JSON.")] = False,
 ) -> None:
     """Train a recogniser from product photos and write it as a bundle for browsers, phones and servers."""
-    from shelfsight.cli.output import print_json, progress_bars
-    from shelfsight.settings import cache_dir
+    from shelfsight.cli.output import print_json
     from shelfsight.training.rules import HeadKind
     from shelfsight.training.train import TrainingOptions
-    from shelfsight.training.train import train as run
 
     options = TrainingOptions(
         channel=channel,
@@ -50,12 +56,29 @@ def train(
         head=None if head is HeadChoice.AUTO else HeadKind(head.value),
         seed=seed,
     )
-    with progress_bars() as bars:
-        report = run(source, out, cache_dir=cache_dir(), options=options, progress=bars)
+    report = run_training(source, out, options)
     if json:
         print_json(report.model_dump_json(by_alias=True, exclude_none=True, exclude={"images"}))
     else:
         show_report(report, out)
+
+
+def run_training(source: Path, out: Path, options: TrainingOptions) -> Report:
+    """Return the report of a training that shows its progress.
+
+    Raises:
+        typer.Exit: Ctrl-C; what there is to say has been said.
+    """
+    from shelfsight.cli.output import messages, progress_bars
+    from shelfsight.settings import cache_dir
+    from shelfsight.training.train import train as run
+
+    try:
+        with progress_bars() as bars:
+            return run(source, out, cache_dir=cache_dir(), options=options, progress=bars)
+    except KeyboardInterrupt:
+        messages.print(STOPPED, soft_wrap=True)
+        raise typer.Exit(130) from None
 
 
 def show_report(report: Report, out: Path) -> None:
@@ -63,40 +86,39 @@ def show_report(report: Report, out: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from shelfsight.cli.output import console, percent
+    from shelfsight.cli.output import console, pair_table, print_line, print_skipped
 
     table = Table(
         title=f"Channel {report.channel_id}, version {report.version}", show_header=False, title_style="bold"
     )
-    table.add_row("Products, photos", f"{report.product_count}, {report.image_count}")
-    table.add_row("Head", f"{report.head} on {report.backbone}")
-    if report.held_out:
-        low, high = report.held_out.accuracy_interval
-        table.add_row(
-            f"Held-out {report.held_out.basis}",
-            f"[bold]{percent(report.held_out.accuracy)} right[/] ({percent(low)} to {percent(high)})",
-        )
-        table.add_row("Right one among the top 3", percent(report.held_out.top3))
-    table.add_row(
-        "Threshold",
-        f"{report.threshold.value:.2f}: answers {percent(report.threshold.answered)}, of which "
-        f"{percent(report.threshold.accuracy_when_answered)} right; refuses "
-        f"{percent(report.threshold.unknown_refused)} of unknown products",
-    )
-    table.add_row("Time", f"{report.training_duration:.1f} s")
+    for name, value in _rows(report):
+        table.add_row(name, value)
     console.print(table)
     if report.confusions:
-        pairs = Table(title="Most confused", title_style="bold")
-        pairs.add_column("Product")
-        pairs.add_column("taken for")
-        pairs.add_column("times", justify="right")
-        for pair in report.confusions[:5]:
-            pairs.add_row(escape(pair.product), escape(pair.taken_for), str(pair.count))
-        console.print(pairs)
+        console.print(pair_table("Most confused", report.confusions[:_MOST_PAIRS]))
     for note in report.notes:
-        console.print(f"[yellow]![/] {escape(note)}")
-    for item in report.skipped[:10]:
-        console.print(f"[yellow]skipped[/] {escape(item.file)}: {escape(item.reason)}")
-    if len(report.skipped) > 10:
-        console.print(f"… and {len(report.skipped) - 10} more: see report.json")
-    console.print(f"Bundle: {escape(str(out))}   Look at: {escape(str(out / 'report.html'))}")
+        print_line(f"[yellow]![/] {escape(note)}")
+    print_skipped(report.skipped[:_MOST_SKIPPED])
+    if len(report.skipped) > _MOST_SKIPPED:
+        print_line(f"… and {len(report.skipped) - _MOST_SKIPPED} more: see report.json")
+    print_line(f"Bundle: {escape(str(out))}   Look at: {escape(str(out / 'report.html'))}")
+
+
+def _rows(report: Report) -> Iterator[tuple[str, str]]:
+    """Yield what there is to know, and what it is."""
+    from shelfsight.cli.output import percent
+
+    yield "Products, photos", f"{report.product_count}, {report.image_count}"
+    yield "Head", f"{report.head} on {report.backbone}"
+    if report.held_out:
+        low, high = report.held_out.accuracy_interval
+        right = f"[bold]{percent(report.held_out.accuracy)} right[/] ({percent(low)} to {percent(high)})"
+        yield f"Held-out {report.held_out.basis}", right
+        yield "Right one among the top 3", percent(report.held_out.top3)
+    answered = (
+        f"answers {percent(report.threshold.answered)}, of which "
+        f"{percent(report.threshold.accuracy_when_answered)} right"
+    )
+    refused = f"refuses {percent(report.threshold.unknown_refused)} of unknown products"
+    yield "Threshold", f"{report.threshold.value:.2f}: {answered}; {refused}"
+    yield "Time", f"{report.training_duration:.1f} s"

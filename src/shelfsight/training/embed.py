@@ -12,7 +12,7 @@ import numpy as np
 
 from shelfsight.bundle.onnx_model import write_embedder
 from shelfsight.bundle.recogniser import open_session, processors
-from shelfsight.catalog.picture import open_picture
+from shelfsight.catalog.picture import open_picture, read_picture
 from shelfsight.errors import PictureError
 from shelfsight.training.source import Photo, Skipped
 from shelfsight.training.views import GENERATION, make_view
@@ -140,14 +140,12 @@ def _worker(views: Sequence[str], backbone: Backbone) -> Callable[[Image], tuple
             local.session = open_session(model)
         session: onnxruntime.InferenceSession = local.session
         try:
-            data = image.photo.path.read_bytes()
+            data = read_picture(image.photo.path)
             if hashlib.sha256(data).hexdigest() != image.sha256:
                 return image, "the file changed while it was being read"
             picture = open_picture(data)
         except PictureError as exc:
             return image, str(exc)
-        except OSError as exc:
-            return image, f"the file cannot be read ({exc.strerror})"
         rows = []
         for view in views:
             pixels = np.asarray(make_view(picture, image.sha256, view, size), np.float32)

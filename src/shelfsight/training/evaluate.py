@@ -30,7 +30,7 @@ class Evaluation(Document):
     `answered` those at or above it. `unknown_*` count pictures of products that it was not trained on.
     """
 
-    pictures: int
+    images: int
     accuracy: float
     accuracy_interval: tuple[float, float]
     top3: float
@@ -39,7 +39,7 @@ class Evaluation(Document):
     threshold: float
     answered: float
     accuracy_when_answered: float | None
-    unknown_pictures: int
+    unknown_images: int
     unknown_refused: float | None
     worst_pairs: tuple[ConfusedPair, ...]
     skipped: tuple[SkippedFile, ...]
@@ -91,7 +91,7 @@ def _summary(
     labels = recogniser.labels
     pairs = confusions(probabilities[known], truth[known], known)[:_WORST_PAIRS]
     return Evaluation(
-        pictures=quality.pictures,
+        images=quality.pictures,
         accuracy=round(quality.accuracy, 4),
         accuracy_interval=wilson_interval(quality.right, quality.pictures),
         top3=round(quality.top3, 4),
@@ -100,14 +100,14 @@ def _summary(
         threshold=recogniser.threshold,
         answered=round(float(answered.mean()), 4),
         accuracy_when_answered=round(float(right[known][answered].mean()), 4) if answered.any() else None,
-        unknown_pictures=len(refused),
+        unknown_images=len(refused),
         unknown_refused=round(float(refused.mean()), 4) if len(refused) else None,
         worst_pairs=tuple(
             ConfusedPair(
                 product=labels[pair.label],
                 taken_for=labels[pair.taken_for],
                 count=pair.count,
-                pictures=tuple(files[index] for index in pair.pictures[:4]),
+                images=tuple(files[index] for index in pair.pictures[:4]),
             )
             for pair in pairs
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,6 @@ from shelfsight.training.metrics import best_temperature, confidence_if_unknown,
 from shelfsight.training.rules import choose_threshold
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from shelfsight.bundle.backbone import Backbone
@@ -25,66 +24,76 @@ _CHUNK = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Fitted:
-    """A head, and what it was measured on.
+class Examples:
+    """What a head is fitted on.
 
     Attributes:
-        threshold: confidence from which it answers.
-        held_out: pictures scored by heads that had not seen them.
-        probabilities: calibrated, (held-out pictures, labels); no rows where nothing could be held out.
-        if_unknown: (held-out pictures,) confidence had the picture's product not been in the catalogue.
+        vectors: (images, views, embedding size) float16, view 0 the whole picture.
+        labels: (images,) index into `products`.
     """
 
-    head: Head
+    vectors: NDArray[np.float16]
+    labels: NDArray[np.int64]
+    products: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Calibration:
+    """What held-out images say about scores.
+
+    Attributes:
+        temperature: factor that turns scores into logits of true probabilities.
+        threshold: confidence from which to answer.
+        probabilities: calibrated, (held-out answers, labels); no rows where nothing could be held out.
+        if_unknown: (held-out answers,) confidence had the image's product not been in the catalogue.
+    """
+
+    temperature: float
     threshold: float
-    held_out: HeldOut
     probabilities: NDArray[np.float32]
     if_unknown: NDArray[np.float32]
 
 
-def fit(
-    vectors: NDArray[np.float16],
-    labels: NDArray[np.int64],
-    products: Sequence[str],
-    backbone: Backbone,
-    plan: Plan,
-    *,
-    seed: int,
-) -> Fitted:
-    """Return a calibrated head for `products`.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fitted:
+    """A head, and what it was measured on: images scored by heads that had not seen them."""
 
-    Args:
-        vectors: (pictures, views, embedding size), view 0 the whole picture.
-        labels: (pictures,) index into `products`.
-    """
+    head: Head
+    held_out: HeldOut
+    calibration: Calibration
+
+
+def fit(examples: Examples, backbone: Backbone, plan: Plan, *, seed: int) -> Fitted:
+    """Return a calibrated head for the products of `examples`; `seed` decides which images are held out."""
     projection = backbone.projection if plan.projected else None
-    features = _features(vectors, None if projection is None else projection.values())
-    known, held_out = hold_out(features, labels, len(products), plan, seed=seed)
-    del features
+    features = _features(examples.vectors, None if projection is None else projection.values())
+    known, held_out = hold_out(features, examples.labels, len(examples.products), plan, seed=seed)
+    del features  # hundreds of MB where there are thousands of products
     kernel, bias = fit_head(plan.head, known, plan.shrinkage)
-    temperature = 1.0
-    probabilities = held_out.scores
-    if_unknown = np.empty(0, np.float32)
-    threshold = 0.5
-    if len(held_out.label):
-        temperature = best_temperature(held_out.scores, held_out.label)
-        probabilities = softmax(held_out.scores * np.float32(temperature))
-        right = probabilities.argmax(axis=1) == held_out.label
-        confidence = probabilities.max(axis=1)
-        # With two products, the one that is left when the other is taken out is always sure: nothing to learn.
-        if len(products) > 2:
-            if_unknown = confidence_if_unknown(probabilities, held_out.label)
-        threshold = choose_threshold(confidence, right, if_unknown)
+    calibration = calibrate(held_out, len(examples.products))
     head = make_head(
-        tuple(products),
-        (kernel * temperature).astype(np.float32),
-        (bias * temperature).astype(np.float32),
+        examples.products,
+        (kernel * calibration.temperature).astype(np.float32),
+        (bias * calibration.temperature).astype(np.float32),
         projection,
     )
-    return Fitted(
-        head=head,
-        threshold=round(threshold, 4),
-        held_out=held_out,
+    return Fitted(head=head, held_out=held_out, calibration=calibration)
+
+
+def calibrate(held_out: HeldOut, products: int) -> Calibration:
+    """Return temperature and threshold by the held-out images; neutral ones where there are none."""
+    unmeasured = np.empty(0, np.float32)
+    if not len(held_out.label):
+        return Calibration(temperature=1.0, threshold=0.5, probabilities=held_out.scores, if_unknown=unmeasured)
+    temperature = best_temperature(held_out.scores, held_out.label)
+    probabilities = softmax(held_out.scores * np.float32(temperature))
+    right = probabilities.argmax(axis=1) == held_out.label
+    # With two products, the one that is left when the other is taken out is always sure: nothing to learn.
+    if_unknown = confidence_if_unknown(probabilities, held_out.label) if products > 2 else unmeasured
+    threshold = choose_threshold(probabilities.max(axis=1), right, if_unknown)
+    return Calibration(
+        temperature=temperature,
+        threshold=math.floor(threshold * 10_000) / 10_000,  # rounded up, it would not answer what was chosen
         probabilities=probabilities,
         if_unknown=if_unknown,
     )

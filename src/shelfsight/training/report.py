@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 (pydantic reads the annotation)
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from shelfsight.bundle.documents import Document, Sha256
 from shelfsight.training.metrics import Confusion, confusions, measure
 from shelfsight.training.rules import TOO_FEW_IMAGES, wilson_interval
@@ -14,7 +16,6 @@ from shelfsight.training.rules import TOO_FEW_IMAGES, wilson_interval
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from shelfsight.training.embed import Image
@@ -39,10 +40,12 @@ class HeldOutQuality(Document):
 
     `basis` says what those were. `scenes` are held out whole, the nearest that a training comes to a new day at the
     till; `views` are altered copies of the training pictures, where there is one a product: they promise too much.
+    There are more `answers` than `images` then; the interval goes by the images.
     """
 
     basis: str
-    pictures: int
+    images: int
+    answers: int
     accuracy: float
     accuracy_interval: tuple[float, float]
     top3: float
@@ -64,7 +67,7 @@ class ThresholdQuality(Document):
 
 
 class ProductQuality(Document):
-    """One product: its pictures, and how many of the held-out ones were recognised."""
+    """One product: its pictures, the answers that were held out for it, and how many of those were right."""
 
     product: str
     images: int
@@ -79,7 +82,7 @@ class ConfusedPair(Document):
     product: str
     taken_for: str
     count: int
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
 
 
 class SkippedFile(Document):
@@ -181,12 +184,14 @@ def build_report(trained: Trained) -> Report:
 def _held_out(fitted: Fitted, basis: Basis) -> HeldOutQuality | None:
     if not len(fitted.held_out.label):
         return None
-    quality = measure(fitted.probabilities, fitted.held_out.label)
+    quality = measure(fitted.calibration.probabilities, fitted.held_out.label)
+    images = len(np.unique(fitted.held_out.picture))  # views of one picture are no independent trials
     return HeldOutQuality(
         basis=basis.value,
-        pictures=quality.pictures,
+        images=images,
+        answers=quality.pictures,
         accuracy=round(quality.accuracy, 4),
-        accuracy_interval=wilson_interval(quality.right, quality.pictures),
+        accuracy_interval=wilson_interval(quality.accuracy * images, images),
         top3=round(quality.top3, 4),
         accuracy_at_80_coverage=round(quality.accuracy_at_80_coverage, 4),
         calibration_error=round(quality.calibration_error, 4),
@@ -199,12 +204,12 @@ def _held_out(fitted: Fitted, basis: Basis) -> HeldOutQuality | None:
 
 def _threshold(fitted: Fitted) -> ThresholdQuality:
     if not len(fitted.held_out.label):
-        return ThresholdQuality(value=fitted.threshold)
-    answered = fitted.probabilities.max(axis=1) >= fitted.threshold
-    right = fitted.probabilities.argmax(axis=1) == fitted.held_out.label
-    refused = fitted.if_unknown < fitted.threshold
+        return ThresholdQuality(value=fitted.calibration.threshold)
+    answered = fitted.calibration.probabilities.max(axis=1) >= fitted.calibration.threshold
+    right = fitted.calibration.probabilities.argmax(axis=1) == fitted.held_out.label
+    refused = fitted.calibration.if_unknown < fitted.calibration.threshold
     return ThresholdQuality(
-        value=fitted.threshold,
+        value=fitted.calibration.threshold,
         answered=round(float(answered.mean()), 4),
         accuracy_when_answered=round(float(right[answered].mean()), 4) if answered.any() else None,
         unknown_refused=round(float(refused.mean()), 4) if len(refused) else None,
@@ -213,7 +218,7 @@ def _threshold(fitted: Fitted) -> ThresholdQuality:
 
 def _products(trained: Trained) -> tuple[ProductQuality, ...]:
     label = trained.fitted.held_out.label
-    answers = trained.fitted.probabilities.argmax(axis=1)
+    answers = trained.fitted.calibration.probabilities.argmax(axis=1)
     images = Counter(trained.labels.tolist())
     held_out, right = Counter(label.tolist()), Counter(label[answers == label].tolist())
     return tuple(
@@ -230,13 +235,15 @@ def _products(trained: Trained) -> tuple[ProductQuality, ...]:
 
 def _confusions(trained: Trained) -> tuple[ConfusedPair, ...]:
     fitted, products = trained.fitted, trained.fitted.head.labels
-    pairs: list[Confusion] = confusions(fitted.probabilities, fitted.held_out.label, fitted.held_out.picture)
+    pairs: list[Confusion] = confusions(
+        fitted.calibration.probabilities, fitted.held_out.label, fitted.held_out.picture
+    )
     return tuple(
         ConfusedPair(
             product=products[pair.label],
             taken_for=products[pair.taken_for],
             count=pair.count,
-            pictures=tuple(
+            images=tuple(
                 display_name(trained.images[index].photo.path, trained.source) for index in pair.pictures[:_EXAMPLES]
             ),
         )

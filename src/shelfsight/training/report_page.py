@@ -176,7 +176,7 @@ def _kind(reason: str) -> str:
 
 def _examples(report: Report) -> dict[str, str]:
     """Return a photo of each product, if possible one that was not itself mistaken."""
-    mistaken = {file for pair in report.confusions for file in pair.pictures}
+    mistaken = {file for pair in report.confusions for file in pair.images}
     images = sorted(report.images, key=lambda image: image.file in mistaken, reverse=True)
     return {image.product: image.file for image in images}
 
@@ -184,7 +184,7 @@ def _examples(report: Report) -> dict[str, str]:
 def _thumbnails(report: Report, examples: dict[str, str], base: Path) -> dict[str, str]:
     """Return the pictures of the pairs as data URLs, by file."""
     pairs = report.confusions[:_PAIRS_WITH_PICTURES]
-    wanted = {file for pair in pairs for file in (*pair.pictures, examples[pair.taken_for])}
+    wanted = {file for pair in pairs for file in (*pair.images, examples[pair.taken_for])}
     return {file: thumbnail for file in sorted(wanted) if (thumbnail := _thumbnail(base / file))}
 
 

@@ -87,17 +87,19 @@ def scenes(vectors: NDArray[np.float32], alike: float = 0.9) -> list[int]:
     Args:
         vectors: (n, d) unit length.
     """
-    sums: list[NDArray[np.float32]] = []
+    sums = np.zeros_like(vectors)
+    lengths = np.ones(len(vectors), np.float32)
     numbers: list[int] = []
+    found = 0
     for vector in vectors:
-        likeness = [float(total @ vector) / float(np.linalg.norm(total)) for total in sums]
-        best = max(range(len(sums)), key=likeness.__getitem__, default=None)
-        if best is None or likeness[best] < alike:
-            best = len(sums)
-            sums.append(np.zeros_like(vector))
-        sums[best] = sums[best] + vector
+        likeness = sums[:found] @ vector / lengths[:found]
+        best = int(likeness.argmax()) if found else 0
+        if not found or likeness[best] < alike:
+            best, found = found, found + 1
+        sums[best] += vector
+        lengths[best] = np.linalg.norm(sums[best])
         numbers.append(best)
-    return numbers if len(sums) > 1 else list(range(len(numbers)))
+    return numbers if found > 1 else list(range(len(numbers)))
 
 
 def assign_folds(groups: Sequence[tuple[int, int]], *, seed: int) -> list[int]:
@@ -134,7 +136,7 @@ def choose_threshold(
     Args:
         confidence: (n,) of held-out pictures, and `right` (n,) whether they were answered right.
         unknown: (m,) confidence on pictures whose product was taken out of the catalogue; may be empty.
-    Returns: 0.5 where nothing was held out.
+    Returns: 0.5 where nothing was held out, 1.0 where no threshold gains anything: then it is always better to ask.
     """
     if not len(confidence):
         return 0.5
@@ -147,10 +149,10 @@ def choose_threshold(
     sorted_confidence = every[order]
     last = np.append(sorted_confidence[1:] != sorted_confidence[:-1], True)  # equal ones are answered together
     best = int(np.argmax(np.where(last, utility, -np.inf)))
-    return float(sorted_confidence[best])
+    return float(sorted_confidence[best]) if utility[best] > 0 else 1.0
 
 
-def wilson_interval(right: int, total: int, z: float = 1.96) -> tuple[float, float]:
+def wilson_interval(right: float, total: int, z: float = 1.96) -> tuple[float, float]:
     """Return the 95 % confidence interval of a share (Wilson, JASA 1927), to four digits; (0, 1) for none."""
     if total == 0:
         return 0.0, 1.0

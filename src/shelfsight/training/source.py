@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 _NOT_PHOTOS = frozenset({"thumbs.db", "desktop.ini"})
 _LONGEST_ID = 200
+_UNPRINTABLE = frozenset({"Cc", "Cs", "Co", "Cn"})
+"""Unicode categories of control characters, of names that are no UTF-8, and of what nobody has defined."""
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Controls that turn the direction of the text around them, also that of a table or a log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +74,13 @@ def _read_folder(source: Path) -> Listing:
         if problem:
             skipped.append(Skipped(path=entry, reason=problem))
             continue
-        files = [path for path in sorted(entry.rglob("*")) if path.is_file() and not _ignored(path)]
-        if not files:
+        inside = [path for path in sorted(entry.rglob("*")) if not _ignored(path)]
+        files = [path for path in inside if path.is_file()]
+        linked = [path for path in inside if path.is_symlink() and not path.is_file()]
+        skipped += [
+            Skipped(path=path, reason="a link to a folder, or to nothing, is not followed") for path in linked
+        ]
+        if not files and not linked:
             skipped.append(Skipped(path=entry, reason="the product's folder is empty"))
         photos += [Photo(path=path, product=product) for path in files]
     return Listing(photos=tuple(photos), skipped=tuple(skipped))
@@ -108,13 +117,17 @@ def _read_csv(source: Path) -> Listing:
 def _row_problem(image: str, product: str, path: Path) -> str | None:
     if not image or not product:
         return "image or product is empty"
-    return _id_problem(product) or (None if path.is_file() else "the file does not exist")
+    try:
+        exists = path.is_file()
+    except (OSError, ValueError) as exc:
+        return f"the file cannot be read ({exc})"
+    return _id_problem(product) or (None if exists else "the file does not exist")
 
 
 def _id_problem(product: str) -> str | None:
     if len(product) > _LONGEST_ID:
         return f"the product's id is longer than {_LONGEST_ID} characters"
-    if not product.isprintable():  # also what a folder's name that is no UTF-8 comes in as
+    if any(unicodedata.category(letter) in _UNPRINTABLE or letter in _TURNING for letter in product):
         return "the product's id has characters that cannot be printed: rename it"
     return None
 

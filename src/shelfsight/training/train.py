@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -16,11 +18,11 @@ import numpy as np
 from shelfsight.bundle.backbone import DEFAULT, load_backbone
 from shelfsight.bundle.documents import CHANNEL_PATTERN, VERSION_PATTERN
 from shelfsight.bundle.write import BundleFacts, check_place, write_bundle
-from shelfsight.catalog.picture import open_picture
+from shelfsight.catalog.picture import open_picture, read_picture
 from shelfsight.errors import PictureError, TooFewProductsError, UsageError
 from shelfsight.training.cache import EmbeddingCache
-from shelfsight.training.embed import Image, embed, embedder_id, identify
-from shelfsight.training.fit import fit
+from shelfsight.training.embed import Embedded, Image, embed, embedder_id, identify
+from shelfsight.training.fit import Examples, fit
 from shelfsight.training.progress import Progress, Silent
 from shelfsight.training.report import Report, Trained, build_report
 from shelfsight.training.report_page import render_report
@@ -31,9 +33,9 @@ from shelfsight.training.views import view_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from shelfsight.bundle.backbone import Backbone
+    from shelfsight.training.source import Skipped
 
 _STUDIO_SAMPLE = 60
 
@@ -82,17 +84,13 @@ def train(
     _check_places(source, out)
     started = time.monotonic()
     backbone = load_backbone(options.backbone)
-    listing = read_source(source)
-    images, repeated = identify(listing.photos, progress)
-    _check_products(source, images, len(listing.photos))
-    plan = _plan(images, options.head)
-    with EmbeddingCache(cache_dir, embedder_id(backbone)) as cache:
-        embedded = embed(images, view_names(plan.crops), backbone, cache, progress)
-    products = _check_products(source, embedded.images, len(listing.photos))
+    plan, embedded, trouble = _look(source, backbone, options, cache_dir, progress)
     progress.stage("Learning products")
+    products = tuple(_products(embedded.images))
     number = {product: index for index, product in enumerate(products)}
     labels = np.array([number[image.photo.product] for image in embedded.images])
-    fitted = fit(embedded.vectors, labels, products, backbone, plan, seed=options.seed)
+    examples = Examples(vectors=embedded.vectors, labels=labels, products=products)
+    fitted = fit(examples, backbone, plan, seed=options.seed)
     trained = Trained(
         source=source,
         channel=options.channel,
@@ -103,8 +101,8 @@ def train(
         images=embedded.images,
         labels=labels,
         fitted=fitted,
-        skipped=(*listing.skipped, *repeated, *embedded.skipped),
-        trouble=cache.trouble,
+        skipped=embedded.skipped,
+        trouble=trouble,
         trained_at=datetime.now(UTC),
         duration_s=time.monotonic() - started,
     )
@@ -114,22 +112,51 @@ def train(
     return report
 
 
+def _look(
+    source: Path, backbone: Backbone, options: TrainingOptions, cache_dir: Path, progress: Progress
+) -> tuple[Plan, Embedded, str | None]:
+    """Return how to learn the usable photos of `source`, their embeddings, and what is wrong with the cache.
+
+    How many views are drawn goes by the number of photos, and which of them are usable is known once they have been
+    looked at: where that changes the plan, they are looked at again.
+    """
+    listing = read_source(source)
+    images, repeated = identify(listing.photos, progress)
+    skipped = (*listing.skipped, *repeated)
+    _check_products(source, images, skipped)
+    plan = _plan(images, options.head)
+    with EmbeddingCache(cache_dir, embedder_id(backbone)) as cache:
+        embedded = embed(images, view_names(plan.crops), backbone, cache, progress)
+        skipped += embedded.skipped
+        _check_products(source, embedded.images, skipped)
+        if embedded.skipped:
+            first, plan = plan, _plan(embedded.images, options.head)
+            if plan.crops != first.crops:
+                embedded = embed(embedded.images, view_names(plan.crops), backbone, cache, progress)
+    return plan, replace(embedded, skipped=skipped), cache.trouble
+
+
 def _check_places(source: Path, out: Path) -> None:
     """Refuse, before any work is done, an `out` that would overwrite something or be taken for a product."""
-    if out.resolve().is_relative_to(source.resolve()):
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
         raise UsageError(f"{out} lies inside {source} and would be read as photos next time: name a folder outside")
     check_place(out)
 
 
-def _check_products(source: Path, images: Sequence[Image], files: int) -> list[str]:
-    """Return the products that have a usable picture, sorted; refuse fewer than two."""
-    products = sorted({image.photo.product for image in images})
+def _products(images: Sequence[Image]) -> list[str]:
+    return sorted({image.photo.product for image in images})
+
+
+def _check_products(source: Path, images: Sequence[Image], skipped: Sequence[Skipped]) -> None:
+    """Refuse fewer than two products with a usable picture, and say why most of the others are not."""
+    products = _products(images)
     if len(products) >= 2:
-        return products
+        return
     found = f"only {products[0]!r} has one" if products else "none has one"
+    reasons = Counter(item.reason for item in skipped).most_common(1)
+    why = f"; {len(skipped)} skipped, most often because: {reasons[0][0]}" if reasons else ""
     raise TooFewProductsError(
-        f"{source}: two products with a usable picture are needed, {found} ({files} files looked at): "
-        "add a second product with photos"
+        f"{source}: two products with a usable picture are needed, {found}{why}. Add a second product with photos."
     )
 
 
@@ -143,8 +170,8 @@ def _mostly_studio(images: Sequence[Image]) -> bool:
     """Return whether most of a sample of the pictures stand on plain ground."""
     verdicts = []
     for image in sorted(images, key=lambda image: image.sha256)[:_STUDIO_SAMPLE]:
-        with suppress(PictureError, OSError):
-            picture = open_picture(image.photo.path.read_bytes())
+        with suppress(PictureError):
+            picture = open_picture(read_picture(image.photo.path))
             verdicts.append(is_studio(picture))
     return sum(verdicts) * 2 > len(verdicts)
 
@@ -157,7 +184,7 @@ def _write(out: Path, backbone: Backbone, trained: Trained, report: Report) -> N
         training_duration_s=trained.duration_s,
         image_count=len(trained.images),
         accuracy=report.held_out.accuracy if report.held_out else None,
-        threshold=trained.fitted.threshold,
+        threshold=trained.fitted.calibration.threshold,
         settings=report.settings,
     )
     private = {"report.json": report.to_json(), "report.html": render_report(report, trained.source)}
