@@ -218,6 +218,16 @@ def test_what_onnxruntime_does_not_load_is_found(bundle: Path) -> None:
     rewrite_manifest(bundle, "model.onnx", b"\x08\x08not a model")
     with pytest.raises(BundleError, match="onnxruntime does not load"):
         load_bundle(bundle)
+    with pytest.raises(BundleError, match=r"model\.onnx is no ONNX model"):
+        verify_bundle(bundle)
+
+
+def test_a_layers_model_without_a_head_of_ours_is_found(bundle: Path) -> None:
+    document = json.loads((bundle / "model.json").read_bytes())
+    document["weightsManifest"][0]["weights"].reverse()
+    rewrite_manifest(bundle, "model.json", json.dumps(document).encode())
+    with pytest.raises(BundleError, match="does not end in a head"):
+        verify_bundle(bundle)
 
 
 def test_a_manifest_that_points_outside_the_bundle_is_refused(bundle: Path) -> None:

@@ -174,13 +174,16 @@ def _weight_size(weight: dict[str, Any]) -> int:
 
 def _check_heads(folder: Path, data: Mapping[str, bytes], metadata: Metadata) -> None:
     """Check that all models carry the same head: it is what differs from one training to the next."""
-    kernel, bias = _layers_head(data["model.json"], data["weights.bin"], len(metadata.labels))
+    try:
+        kernel, bias = _layers_head(data["model.json"], data["weights.bin"], len(metadata.labels))
+    except (KeyError, IndexError, TypeError, ValueError) as exc:
+        raise BundleError(f"{folder / 'model.json'} does not end in a head of uint8 weights ({exc!r})") from exc
     pixels = kernel.codes.T[:, :, None, None]  # INT8 has the head as a convolution
     for runtime, name, values in (
         (Runtime.ONNX, "head/kernel", kernel.values()),
         (Runtime.INT8, "head/kernel/codes", pixels),
     ):
-        constants = _constants(data[runtime.file])
+        constants = _constants(folder / runtime.file, data[runtime.file])
         same = [
             np.array_equal(constants.get(key, np.empty(0)), want)
             for key, want in ((name, values), ("head/bias", bias))
@@ -198,8 +201,11 @@ def _layers_head(document: bytes, weights: bytes, labels: int) -> tuple[Coded, F
     return Coded(codes=codes, minimum=coding["min"], scale=coding["scale"]), bias
 
 
-def _constants(model: bytes) -> dict[str, NDArray[Any]]:
-    graph = onnx.load_model_from_string(model).graph
+def _constants(path: Path, model: bytes) -> dict[str, NDArray[Any]]:
+    try:
+        graph = onnx.load_model_from_string(model).graph
+    except Exception as exc:  # protobuf's errors are not exported where type checkers see them
+        raise BundleError(f"{path} is no ONNX model ({exc}): train again") from exc
     return {constant.name: numpy_helper.to_array(constant) for constant in graph.initializer}
 
 
