@@ -12,7 +12,6 @@ from shelfsight.cli.output import progress_bars
 from shelfsight.settings import cache_dir
 from shelfsight.training.cache import EmbeddingCache
 from shelfsight.training.embed import embed, embedder_id, identify
-from shelfsight.training.rules import assign_folds, scenes
 from shelfsight.training.source import Photo
 from shelfsight.training.views import view_names
 
@@ -42,17 +41,6 @@ def grocery_embeddings(data: Grocery, *parts: str, crops: int = 4, cache: Path |
 def studio_embeddings(data: Grocery, crops: int = 16) -> Embeddings:
     """Return the embeddings of the one studio picture that each product has."""
     return _embeddings(data.studio(), data.products(), crops, None)
-
-
-def scene_folds(photos: Embeddings) -> NDArray[np.int64]:
-    """Return the fold in which each photo is held out, with all others of its scene; -1 for never."""
-    numbers = np.zeros(len(photos.labels), int)
-    whole = photos.vectors[:, 0].astype(np.float32)
-    whole /= np.linalg.norm(whole, axis=1, keepdims=True)
-    for label in np.unique(photos.labels):
-        members = np.flatnonzero(photos.labels == label)
-        numbers[members] = scenes(whole[members])
-    return np.array(assign_folds(list(zip(photos.labels.tolist(), numbers.tolist(), strict=True)), seed=0))
 
 
 def _embeddings(

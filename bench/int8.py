@@ -18,11 +18,12 @@ from rich.progress import track
 from rich.table import Table
 
 from bench.common import grocery
-from bench.embeddings import Embeddings, grocery_embeddings, scene_folds
+from bench.embeddings import Embeddings, grocery_embeddings
 from bench.same_answer import difference
 from shelfsight.bundle.recogniser import Runtime, recognise_files
 from shelfsight.bundle.verify import load_bundle
 from shelfsight.settings import cache_dir
+from shelfsight.training.holdout import scene_folds
 from shelfsight.training.train import train
 
 COMPARED = (Runtime.ONNX, Runtime.INT8)
@@ -31,7 +32,7 @@ COMPARED = (Runtime.ONNX, Runtime.INT8)
 def main() -> None:
     """Print how often each model is right, and the paired difference with its 95 % interval."""
     photos = grocery_embeddings(grocery(), "train", "val")
-    folds = scene_folds(photos)
+    folds = scene_folds(photos.vectors[:, 0].astype(np.float32), photos.labels, seed=0)
     answers = {runtime: np.full(len(folds), "", dtype=object) for runtime in COMPARED}
     for fold in track(range(5), description="Trainings"):
         for runtime, found in recognise_fold(photos, folds, fold).items():

@@ -20,9 +20,10 @@ from rich.table import Table
 from tools.make_backbone import PROJECTED, discriminant_axes, read_weights
 
 from bench.common import grocery
-from bench.embeddings import Embeddings, grocery_embeddings, scene_folds
+from bench.embeddings import Embeddings, grocery_embeddings
 from shelfsight.bundle.backbone import load_backbone
 from shelfsight.training.heads import fit_head, moments
+from shelfsight.training.holdout import scene_folds
 from shelfsight.training.rules import HeadKind
 
 DRAWS = 6
@@ -61,7 +62,10 @@ def shipped_projection(train: Embeddings, unseen: Embeddings) -> dict[str, str]:
 def projections_made_anew(train: Embeddings, unseen: Embeddings, classifier: np.ndarray) -> Differences:
     """Return what projections cost that never saw the photos they are measured on, per fold or draw."""
     found: Differences = defaultdict(list)
-    folds, everything = scene_folds(train), np.arange(len(train.products))
+    folds, everything = (
+        scene_folds(train.vectors[:, 0].astype(np.float32), train.labels, seed=0),
+        np.arange(len(train.products)),
+    )
     for held_out in track(range(5), description="The same products"):
         learned = folds != held_out
         compare(found, "the same products", (train, unseen), (everything, learned, learned), classifier)

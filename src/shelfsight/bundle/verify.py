@@ -59,14 +59,7 @@ def load_bundle(folder: Path, runtime: Runtime = Runtime.ONNX) -> Recogniser:
         raise BundleError(f"{folder} has no {runtime.file}: choose another runtime")
     # The labels too: with those of another bundle, every answer would be the wrong product.
     model, _ = (_checked(folder, name, files) for name in (runtime.file, "metadata.json"))
-    recogniser = Recogniser(
-        labels=metadata.labels,
-        threshold=metadata.threshold,
-        image_size=metadata.image_size,
-        session=open_session(model),
-    )
-    _check_outputs(recogniser, folder, runtime)
-    return recogniser
+    return _recogniser(folder / runtime.file, model, metadata)
 
 
 def verify_bundle(folder: Path) -> Manifest:
@@ -86,13 +79,14 @@ def verify_bundle(folder: Path) -> Manifest:
     blobs = {f"blobs/{blob.sha256}.bin": blob for blob in manifest.blobs}
     data = {name: _checked(folder, name, files) for name in files}
     parts = [_checked(folder, name, blobs) for name in blobs]
-    _check_layers_model(folder, "model.json", {"weights.bin": len(data["weights.bin"])}, metadata)
-    sizes = {f"../../{name}": blob.size for name, blob in blobs.items()}
-    _check_layers_model(folder, "model.shards.json", sizes, metadata)
+    sizes = {"weights.bin": len(data["weights.bin"])}
+    shard_sizes = {f"../../{name}": blob.size for name, blob in blobs.items()}
+    for name, wanted in (("model.json", sizes), ("model.shards.json", shard_sizes)):
+        _check_layers_model(folder / name, data[name], wanted, metadata)
     if b"".join(parts) != data["weights.bin"]:
         raise BundleError(f"{folder}: the blobs and weights.bin are not of one training: train again")
     _check_heads(folder, data, metadata)
-    _check_answers(folder, metadata)
+    _check_answers(folder, data, metadata)
     return manifest
 
 
@@ -148,23 +142,23 @@ def _checked(folder: Path, name: str, entries: Mapping[str, FileEntry | BlobEntr
     return data
 
 
-def _check_layers_model(folder: Path, name: str, sizes: dict[str, int], metadata: Metadata) -> None:
+def _check_layers_model(path: Path, data: bytes, sizes: Mapping[str, int], metadata: Metadata) -> None:
     """Check that the weights fill their files exactly and that there is one output per label."""
     try:
-        document: dict[str, Any] = json.loads((folder / name).read_bytes())
+        document: dict[str, Any] = json.loads(data)
         layers = document["modelTopology"]["model_config"]["config"]["layers"]
         outputs = layers[-1]["config"]["units"]
         filled = {
-            path: sum(_weight_size(weight) for weight in group["weights"])
+            name: sum(_weight_size(weight) for weight in group["weights"])
             for group in document["weightsManifest"]
-            for path in group["paths"]
+            for name in group["paths"]
         }
     except (ValueError, KeyError, TypeError, IndexError) as exc:
-        raise BundleError(f"{folder / name} is no layers model ({exc!r})") from exc
+        raise BundleError(f"{path} is no layers model ({exc!r})") from exc
     if outputs != len(metadata.labels):
-        raise BundleError(f"{folder / name} has {outputs} outputs for {len(metadata.labels)} labels")
+        raise BundleError(f"{path} has {outputs} outputs for {len(metadata.labels)} labels")
     if filled != sizes:
-        raise BundleError(f"{folder / name}: its weights do not fill their files ({filled}, found {sizes})")
+        raise BundleError(f"{path}: its weights do not fill their files ({filled}, found {sizes})")
 
 
 def _weight_size(weight: dict[str, Any]) -> int:
@@ -209,19 +203,29 @@ def _constants(path: Path, model: bytes) -> dict[str, NDArray[Any]]:
     return {constant.name: numpy_helper.to_array(constant) for constant in graph.initializer}
 
 
-def _check_answers(folder: Path, metadata: Metadata) -> None:
+def _check_answers(folder: Path, data: Mapping[str, bytes], metadata: Metadata) -> None:
     """Check that every model runs, and that the two INT8 files give the same answer."""
     size = metadata.image_size
     picture = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
-    answers = {runtime: load_bundle(folder, runtime).probabilities(picture) for runtime in Runtime}
+    answers = {
+        runtime: _recogniser(folder / runtime.file, data[runtime.file], metadata).probabilities(picture)
+        for runtime in Runtime
+    }
     if not np.allclose(answers[Runtime.INT8], answers[Runtime.ORT], atol=0.05):
         raise BundleError(f"{folder}: model.ort and model.int8.onnx give different answers: train again")
 
 
-def _check_outputs(recogniser: Recogniser, folder: Path, runtime: Runtime) -> None:
-    (output,) = recogniser.session.get_outputs()
-    if output.name != "probabilities" or output.shape[-1] != len(recogniser.labels):
+def _recogniser(path: Path, model: bytes, metadata: Metadata) -> Recogniser:
+    """Return the recogniser of a model whose bytes are checked, if it has one output per label."""
+    session = open_session(model)
+    (output,) = session.get_outputs()
+    if output.name != "probabilities" or output.shape[-1] != len(metadata.labels):
         raise BundleError(
-            f"{folder / runtime.file} puts out {output.name} {output.shape}, "
-            f"wanted probabilities of {len(recogniser.labels)} labels"
+            f"{path} puts out {output.name} {output.shape}, wanted probabilities of {len(metadata.labels)} labels"
         )
+    return Recogniser(
+        labels=metadata.labels,
+        threshold=metadata.threshold,
+        image_size=metadata.image_size,
+        session=session,
+    )

@@ -12,7 +12,6 @@ from shelfsight import __version__
 from shelfsight.bundle.documents import (
     BackboneEntry,
     BlobEntry,
-    Document,
     FileEntry,
     Manifest,
     Metadata,
@@ -22,7 +21,7 @@ from shelfsight.bundle.folder import staged_folder
 from shelfsight.bundle.onnx_int8 import Int8
 from shelfsight.bundle.onnx_model import Fp32, write_recogniser
 from shelfsight.bundle.ort_format import to_ort
-from shelfsight.bundle.tfjs import layers_model
+from shelfsight.bundle.tfjs import LayersModel, layers_model
 from shelfsight.bundle.verify import read_manifest, verify_bundle
 from shelfsight.errors import BundleError, OutputError
 
@@ -33,9 +32,6 @@ if TYPE_CHECKING:
 
     from shelfsight.bundle.backbone import Backbone
     from shelfsight.bundle.head import Head
-
-_MEDIA_TYPES = {".json": "application/json"}
-_BINARY = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +68,11 @@ def write_bundle(
     """
     check_place(place)
     with staged_folder(place) as stage:
-        files = _models(backbone, head) | _documents(backbone, head, facts)
+        model = layers_model(backbone, head)
+        blobs = {group.part: bytes(group.data) for group in model.groups}
+        files = _layers_files(model, blobs) | _onnx_files(backbone, head)
+        files["metadata.json"] = _metadata(backbone, head, facts).to_json()
         files[f"{facts.channel}_v{facts.version}.json"] = _phone(backbone, facts, files["model.ort"]).to_json()
-        blobs = {group.part: bytes(group.data) for group in layers_model(backbone, head).groups}
         manifest = _manifest(backbone, facts, files, blobs)
         (stage / "blobs").mkdir()
         for name, data in (files | dict(private)).items():
@@ -113,22 +111,26 @@ def check_place(place: Path) -> None:
         )
 
 
-def _models(backbone: Backbone, head: Head) -> dict[str, bytes]:
-    model = layers_model(backbone, head)
-    groups = [bytes(group.data) for group in model.groups]
-    int8 = write_recogniser(backbone, head, Int8(backbone))
+def _layers_files(model: LayersModel, blobs: Mapping[str, bytes]) -> dict[str, bytes]:
+    shards = [f"../../blobs/{_sha256(data)}.bin" for data in blobs.values()]
     return {
         "model.json": _json(model.document(["weights.bin"])),
-        "weights.bin": b"".join(groups),
-        "model.shards.json": _json(model.document([f"../../blobs/{_sha256(data)}.bin" for data in groups])),
+        "weights.bin": b"".join(blobs.values()),
+        "model.shards.json": _json(model.document(shards)),
+    }
+
+
+def _onnx_files(backbone: Backbone, head: Head) -> dict[str, bytes]:
+    int8 = write_recogniser(backbone, head, Int8(backbone))
+    return {
         "model.onnx": write_recogniser(backbone, head, Fp32(backbone)),
         "model.int8.onnx": int8,
         "model.ort": to_ort(int8),
     }
 
 
-def _documents(backbone: Backbone, head: Head, facts: BundleFacts) -> dict[str, bytes]:
-    metadata = Metadata(
+def _metadata(backbone: Backbone, head: Head, facts: BundleFacts) -> Metadata:
+    return Metadata(
         version=facts.version,
         trained_at=facts.trained_at,
         channel_id=facts.channel,
@@ -144,10 +146,9 @@ def _documents(backbone: Backbone, head: Head, facts: BundleFacts) -> dict[str, 
         model_name=facts.channel,
         time_stamp=facts.trained_at,
     )
-    return {"metadata.json": metadata.to_json()}
 
 
-def _phone(backbone: Backbone, facts: BundleFacts, model: bytes) -> Document:
+def _phone(backbone: Backbone, facts: BundleFacts, model: bytes) -> PhoneDescription:
     size = backbone.network.input_size
     return PhoneDescription(
         version=f"v{facts.version}",
@@ -173,7 +174,7 @@ def _manifest(
             FileEntry(
                 name=name,
                 size=len(data),
-                media_type=_MEDIA_TYPES.get(name[name.rfind(".") :], _BINARY),
+                media_type="application/json" if name.endswith(".json") else "application/octet-stream",
                 sha256=_sha256(data),
             )
             for name, data in sorted(files.items())

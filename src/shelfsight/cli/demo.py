@@ -105,9 +105,10 @@ def _listen(port: int) -> socket.socket:
 
 def _products(report: Report, shop: _Shop) -> list[DemoProduct]:
     """Return the products in the order of the labels, each with its first photo as its picture."""
+    from shelfsight.training.source import base_folder
     from shelfsight.web.demo import DemoProduct
 
-    base = shop.photos if shop.photos.is_dir() else shop.photos.parent
+    base = base_folder(shop.photos)
     pictures = {image.product: base / image.file for image in reversed(report.images)}
     rows = {quality.product: shop.catalogue.get(quality.product, {}) for quality in report.products}
     return [

@@ -11,7 +11,7 @@ from shelfsight.bundle.recogniser import recognise_files
 from shelfsight.errors import SourceError
 from shelfsight.training.metrics import confusions, measure
 from shelfsight.training.progress import Progress, Silent
-from shelfsight.training.report import ConfusedPair, SkippedFile, display_name
+from shelfsight.training.report import ConfusedPair, SkippedFile, confused_pairs, display_name
 from shelfsight.training.rules import wilson_interval
 from shelfsight.training.source import read_source
 
@@ -88,7 +88,6 @@ def _summary(
     sure = probabilities.max(axis=1) >= recogniser.threshold
     right = probabilities.argmax(axis=1) == truth
     answered, refused = sure[known], ~sure[truth < 0]
-    labels = recogniser.labels
     pairs = confusions(probabilities[known], truth[known], known)[:_WORST_PAIRS]
     return Evaluation(
         images=quality.pictures,
@@ -102,14 +101,6 @@ def _summary(
         accuracy_when_answered=round(float(right[known][answered].mean()), 4) if answered.any() else None,
         unknown_images=len(refused),
         unknown_refused=round(float(refused.mean()), 4) if len(refused) else None,
-        worst_pairs=tuple(
-            ConfusedPair(
-                product=labels[pair.label],
-                taken_for=labels[pair.taken_for],
-                count=pair.count,
-                images=tuple(files[index] for index in pair.pictures[:4]),
-            )
-            for pair in pairs
-        ),
+        worst_pairs=confused_pairs(pairs, recogniser.labels, files),
         skipped=tuple(skipped),
     )

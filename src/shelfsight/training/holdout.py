@@ -68,13 +68,22 @@ def _folds(features: NDArray[np.float32], labels: NDArray[np.int64], plan: Plan,
     pictures, views, _ = features.shape
     if plan.basis is Basis.VIEWS:
         return np.tile(np.arange(views) % FOLDS, (pictures, 1))
-    numbers = np.zeros(pictures, np.int64)
-    whole = features[:, 0] / np.maximum(np.linalg.norm(features[:, 0], axis=1, keepdims=True), 1e-12)
+    return np.repeat(scene_folds(features[:, 0], labels, seed=seed)[:, None], views, axis=1)
+
+
+def scene_folds(embeddings: NDArray[np.float32], labels: NDArray[np.int64], *, seed: int) -> NDArray[np.int64]:
+    """Return the fold in which each picture is held out, with all others of its scene; -1 for never.
+
+    Args:
+        embeddings: (n, d) of the whole pictures, of any length.
+        labels: (n,) their products.
+    """
+    unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
+    numbers = np.zeros(len(labels), np.int64)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
-        numbers[members] = scenes(whole[members])
-    folds = assign_folds(list(zip(labels.tolist(), numbers.tolist(), strict=True)), seed=seed)
-    return np.repeat(np.array(folds)[:, None], views, axis=1)
+        numbers[members] = scenes(unit[members])
+    return np.array(assign_folds(list(zip(labels.tolist(), numbers.tolist(), strict=True)), seed=seed))
 
 
 def _sample(folds: NDArray[np.int64], basis: Basis, count: int, seed: int) -> NDArray[np.int64]:

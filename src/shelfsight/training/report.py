@@ -11,16 +11,18 @@ import numpy as np
 
 from shelfsight.bundle.documents import Document, Sha256
 from shelfsight.training.metrics import Confusion, confusions, measure
-from shelfsight.training.rules import TOO_FEW_IMAGES, wilson_interval
+from shelfsight.training.rules import TOO_FEW_IMAGES, Basis, wilson_interval
+from shelfsight.training.source import base_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from shelfsight.training.embed import Image
     from shelfsight.training.fit import Fitted
-    from shelfsight.training.rules import Basis, Plan
+    from shelfsight.training.rules import Plan
     from shelfsight.training.source import Skipped
 
 _MOST_CONFUSIONS = 50
@@ -145,7 +147,9 @@ def build_report(trained: Trained) -> Report:
     """Return the quality report of a training."""
     fitted, plan = trained.fitted, trained.plan
     products = fitted.head.labels
-    held_out = _held_out(fitted, plan.basis)
+    held_out, by_product = _held_out(fitted, plan.basis), _products(trained)
+    files = [display_name(image.photo.path, trained.source) for image in trained.images]
+    pairs = confusions(fitted.calibration.probabilities, fitted.held_out.label, fitted.held_out.picture)
     return Report(
         channel_id=trained.channel,
         version=trained.version,
@@ -164,19 +168,15 @@ def build_report(trained: Trained) -> Report:
         image_count=len(trained.images),
         held_out=held_out,
         threshold=_threshold(fitted),
-        products=_products(trained),
-        confusions=_confusions(trained),
+        products=by_product,
+        confusions=confused_pairs(pairs[:_MOST_CONFUSIONS], products, files),
         skipped=tuple(
             SkippedFile(file=display_name(item.path, trained.source), reason=item.reason) for item in trained.skipped
         ),
-        notes=tuple(_notes(trained, held_out)),
+        notes=tuple(_notes(by_product, held_out, trained.trouble)),
         images=tuple(
-            TrainingImage(
-                file=display_name(image.photo.path, trained.source),
-                product=image.photo.product,
-                sha256=image.sha256,
-            )
-            for image in trained.images
+            TrainingImage(file=file, product=image.photo.product, sha256=image.sha256)
+            for file, image in zip(files, trained.images, strict=True)
         ),
     )
 
@@ -233,46 +233,43 @@ def _products(trained: Trained) -> tuple[ProductQuality, ...]:
     )
 
 
-def _confusions(trained: Trained) -> tuple[ConfusedPair, ...]:
-    fitted, products = trained.fitted, trained.fitted.head.labels
-    pairs: list[Confusion] = confusions(
-        fitted.calibration.probabilities, fitted.held_out.label, fitted.held_out.picture
-    )
+def confused_pairs(
+    pairs: Sequence[Confusion], products: Sequence[str], files: Sequence[str]
+) -> tuple[ConfusedPair, ...]:
+    """Return confusions by name: of the products, and of a few of the pictures' `files`."""
     return tuple(
         ConfusedPair(
             product=products[pair.label],
             taken_for=products[pair.taken_for],
             count=pair.count,
-            images=tuple(
-                display_name(trained.images[index].photo.path, trained.source) for index in pair.pictures[:_EXAMPLES]
-            ),
+            images=tuple(files[index] for index in pair.pictures[:_EXAMPLES]),
         )
-        for pair in pairs[:_MOST_CONFUSIONS]
+        for pair in pairs
     )
 
 
-def _notes(trained: Trained, held_out: HeldOutQuality | None) -> list[str]:
+def _notes(products: Sequence[ProductQuality], held_out: HeldOutQuality | None, trouble: str | None) -> list[str]:
     """Return what the shop should know, as sentences."""
     notes = []
-    few = sum(product.too_few_images for product in _products(trained))
+    few = sum(product.too_few_images for product in products)
     if few:
         notes.append(
-            f"{few} of {len(trained.fitted.head.labels)} products have fewer than {TOO_FEW_IMAGES} pictures: "
+            f"{few} of {len(products)} products have fewer than {TOO_FEW_IMAGES} pictures: "
             "more photos of them, taken at the till, will help most."
         )
     if held_out is None:
         notes.append("No picture could be held out, so nothing is known of the accuracy: add photos.")
-    elif held_out.basis == "views":
+    elif held_out.basis == Basis.VIEWS:
         notes.append("Measured on altered copies of the training pictures: expect less at the till.")
-    if len(trained.fitted.head.labels) == 2:
+    if len(products) == 2:
         notes.append("With two products, one that is neither cannot be told apart: add more products.")
-    if trained.trouble:
-        notes.append(trained.trouble[0].upper() + trained.trouble[1:] + ".")
+    if trouble:
+        notes.append(trouble[0].upper() + trouble[1:] + ".")
     return notes
 
 
 def display_name(path: Path, source: Path) -> str:
     """Return the path as the shop knows it: relative to what it gave, with forward slashes, valid Unicode."""
-    base = source if source.is_dir() else source.parent
+    base = base_folder(source)
     name = path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()
     return name.encode("utf-8", "replace").decode()

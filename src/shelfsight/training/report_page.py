@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from shelfsight.catalog.picture import centre_square, open_picture
+from shelfsight.catalog.picture import centre_square, open_picture, read_picture
 from shelfsight.errors import PictureError
 from shelfsight.training.rules import wilson_interval
+from shelfsight.training.source import base_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -76,7 +77,7 @@ def render_report(report: Report, source: Path) -> bytes:
         bands=bands(products),
         pairs=report.confusions[:_PAIRS_WITH_PICTURES],
         examples=examples,
-        thumbnails=_thumbnails(report, examples, source if source.is_dir() else source.parent),
+        thumbnails=_thumbnails(report, examples, base_folder(source)),
         known=known_parts(report.threshold),
         unknown=unknown_parts(report.threshold),
         marks=reliability_marks(report.held_out.reliability if report.held_out else ()),
@@ -191,8 +192,8 @@ def _thumbnails(report: Report, examples: dict[str, str], base: Path) -> dict[st
 def _thumbnail(path: Path) -> str | None:
     """Return the centre square of a picture, which is what the recogniser sees, as a data URL."""
     try:
-        picture = centre_square(open_picture(path.read_bytes(), short_side=_THUMBNAIL), _THUMBNAIL)
-    except (OSError, PictureError):
+        picture = centre_square(open_picture(read_picture(path), short_side=_THUMBNAIL), _THUMBNAIL)
+    except PictureError:
         return None
     data = io.BytesIO()
     picture.save(data, "JPEG", quality=78)

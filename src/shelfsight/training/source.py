@@ -44,6 +44,11 @@ class Listing:
     skipped: tuple[Skipped, ...]
 
 
+def base_folder(source: Path) -> Path:
+    """Return the folder that the names of a source's photos are relative to: the folder itself, or the CSV's."""
+    return source if source.is_dir() else source.parent
+
+
 def read_source(source: Path) -> Listing:
     """Return the photos that a folder or a CSV file names; none of them is opened yet.
 
