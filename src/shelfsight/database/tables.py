@@ -1,0 +1,275 @@
+"""The tables, as SQLAlchemy sees them; migrations make them, and triggers keep what is derived.
+
+`model_metadata`, `trainings` and the view `ml_models` are for people and other programs: on PostgreSQL they lie in
+the session's own schema (`public`). Everything else lies in the schema `shelfsight`, out of the way of a shop's own
+tables (a `products` of its own, say) and of what PostgREST publishes. SQLite has no schemas; names are the same.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+if TYPE_CHECKING:
+    from sqlalchemy import Dialect
+    from sqlalchemy.types import TypeEngine
+
+SCHEMA = "shelfsight"
+
+_Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+_Big = BigInteger().with_variant(Integer(), "sqlite")
+"""A number that SQLite can count up by itself."""
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An instant, always with UTC as its zone; ISO 8601 text on SQLite, so that it sorts."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type of the database's own."""
+        return dialect.type_descriptor(String(32) if dialect.name == "sqlite" else DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Return what goes into the database."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone")
+        utc = value.astimezone(UTC)
+        return utc.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002 (SQLAlchemy's)
+        """Return what comes out of it."""
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        return value if value is None else value.astimezone(UTC)
+
+
+class Money(TypeDecorator[Decimal]):
+    """A decimal amount, exact; text on SQLite, whose numbers are floats."""
+
+    impl = Numeric(14, 4)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type of the database's own."""
+        return dialect.type_descriptor(String(20) if dialect.name == "sqlite" else Numeric(14, 4))
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
+        """Return what goes into the database."""
+        return str(value) if value is not None and dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:  # noqa: ARG002 (SQLAlchemy's)
+        """Return what comes out of it, without zeros at the end: 1.50, 2, 0.125."""
+        if value is None:
+            return None
+        amount = Decimal(value).normalize()
+        exponent = amount.as_tuple().exponent
+        return amount.quantize(Decimal("0.01")) if isinstance(exponent, int) and exponent > -2 else amount
+
+
+metadata = MetaData(schema=SCHEMA)
+
+channels = Table(
+    "channels",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text),
+    Column("token", Text),
+    Column("created_at", UtcTime),
+    Column("revision", BigInteger),  # of the last entry in `changes`
+    Column("settings_revision", BigInteger),  # of the last change of what follows, for If-Match
+    Column("sequence", BigInteger),  # counted up by every change of its model_metadata
+    Column("visibility", Text),
+    Column("release_policy", Text),
+    Column("time_zone", Text),
+    Column("model_base_url", Text),
+    Column("model_version", Text),
+    Column("model_last_trained", UtcTime),
+    Column("model_training_status", Text),
+    Column("model_auto_retrain_enabled", Boolean),
+    Column("model_retrain_triggers", _Json),
+    Column("model_retrain_debounce_seconds", Integer),
+    Column("accuracy_threshold", Float),
+    Column("learn_from_corrections", Boolean),
+)
+
+products = Table(
+    "products",
+    metadata,
+    Column("channel_id", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("name", Text),
+    Column("sku", Text),
+    Column("barcodes", _Json),
+    Column("price", Money),
+    Column("currency", Text),
+    Column("created_at", UtcTime),
+    Column("deleted_at", BigInteger),  # 0 = active, else Unix time of deletion
+    Column("revision", BigInteger),  # of the entry in `changes` that last changed it
+    Column("search_text", Text),  # name, SKU and barcodes, case-folded
+)
+
+images = Table(
+    "images",
+    metadata,
+    Column("channel_id", Text, primary_key=True),
+    Column("product_id", Text, primary_key=True),
+    Column("sha256", Text, primary_key=True),
+    Column("media_type", Text),
+    Column("size_bytes", BigInteger),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("created_at", UtcTime),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("channel_id", Text, primary_key=True),
+    Column("revision", BigInteger, primary_key=True),
+    Column("kind", Text),
+    Column("product_id", Text),
+    Column("image_sha256", Text),
+    Column("at", UtcTime),
+    Column("actor", Text),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("token", BigInteger),  # counted up by every new holder: the fencing token
+    Column("holder", Text),
+    Column("expires_at", UtcTime),
+)
+
+version_blobs = Table(
+    "version_blobs",
+    metadata,
+    Column("channel_id", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("sha256", Text, primary_key=True),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _Big, primary_key=True),
+    Column("at", UtcTime),
+    Column("actor", Text),
+    Column("action", Text),
+    Column("channel_id", Text),
+    Column("subject", Text),
+    Column("address", Text),
+    Column("details", _Json),
+)
+
+administrators = Table(
+    "administrators",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("password_hash", Text),
+    Column("created_at", UtcTime),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text),
+    Column("name", Text),
+    Column("secret_sha256", Text),
+    Column("scopes", _Json),
+    Column("channel_id", Text),
+    Column("created_at", UtcTime),
+    Column("created_by", Text),
+    Column("expires_at", UtcTime),
+    Column("revoked_at", UtcTime),
+    Column("last_used_at", UtcTime),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("actor", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", Text),
+    Column("created_at", UtcTime),
+    Column("status", Integer),
+    Column("headers", _Json),
+    Column("body", LargeBinary),
+)
+
+acting = Table("acting", metadata, Column("actor", Text))
+"""Who is writing, seen inside the transaction only; SQLite's stand-in for a setting of the session."""
+
+public = MetaData()
+
+model_metadata = Table(
+    "model_metadata",
+    public,
+    Column("version", Text),
+    Column("file_path", Text),
+    Column("file_size_bytes", BigInteger),
+    Column("checksum_sha256", Text),
+    Column("architecture", Text),
+    Column("quantization", Text),
+    Column("input_shape", _Json),
+    Column("supported_providers", _Json),
+    Column("rollout_percentage", Float),
+    Column("status", Text),
+    Column("shadow_mode", Boolean),
+    Column("shadow_percentage", Float),
+    Column("rollback_threshold", Float),
+    Column("min_app_version", Text),
+    Column("is_stable", Boolean),
+    Column("created_at", UtcTime),
+    Column("updated_at", UtcTime),
+    Column("deprecated_at", UtcTime),
+    Column("id", _Big, primary_key=True),
+    Column("channel_id", Text),
+    Column("product_count", Integer),
+    Column("image_count", Integer),
+    Column("training_duration", Float),
+    Column("trained_at", UtcTime),
+    Column("accuracy", Float),
+)
+
+trainings = Table(
+    "trainings",
+    public,
+    Column("id", _Big, primary_key=True),
+    Column("channel_id", Text),
+    Column("version", Text),
+    Column("status", Text),
+    Column("requested_by", Text),
+    Column("created_at", UtcTime),
+    Column("trained_at", UtcTime),
+    Column("product_count", Integer),
+    Column("image_count", Integer),
+    Column("training_duration", Float),
+    Column("accuracy", Float),
+    Column("error", Text),
+)

@@ -1,0 +1,289 @@
+"""The table `model_metadata` under the hands of people who type SQL, on PostgreSQL as each role."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from shelfsight.database import migrate
+from shelfsight.database.engine import Database, open_database
+from shelfsight.errors import ConflictError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy import Connection, Row
+
+INSERT = """
+INSERT INTO model_metadata (version, file_path, file_size_bytes, checksum_sha256, architecture, quantization, status)
+VALUES ('v1.1.0', 'models/shelf_v1.1.0.ort', 2650000, 'ab', 'mobilenet_v2', 'INT8', 'testing')
+"""
+ROW = "INSERT INTO model_metadata (channel_id, version, file_path, status) VALUES"
+LIST = """
+SELECT version, rollout_percentage, status, is_stable, created_at FROM model_metadata
+WHERE status IN ('active','testing') ORDER BY created_at DESC
+"""
+
+
+@contextmanager
+def session(database: Database, *settings: str) -> Iterator[Connection]:
+    """A session as a person has one: nothing of what Shelfsight's own connections say, then `settings`."""
+    with database.engine.connect() as connection:
+        with connection.begin():
+            connection.execute(text("RESET shelfsight.channel"))
+            for setting in settings:
+                connection.execute(text(setting))
+            yield connection
+        connection.invalidate()
+
+
+def rows(connection: Connection, query: str) -> Sequence[Row[Any]]:
+    return connection.execute(text(query)).all()
+
+
+@pytest.fixture
+def shops(postgresql: Database) -> Database:
+    """Three channels, one of them private, each with an active v1.0.0 and a v1.1.0 in testing."""
+    with postgresql.write() as tx:
+        tx.execute(text("INSERT INTO shelfsight.channels (id, token) VALUES ('T_1', 'a')"))
+        tx.execute(text("INSERT INTO shelfsight.channels (id, token, visibility) VALUES ('T_2', 'b', 'private')"))
+        for channel in ("default", "T_1", "T_2"):
+            for version, status in (("v1.0.0", "active"), ("v1.1.0", "testing")):
+                tx.execute(
+                    text(
+                        "INSERT INTO model_metadata (channel_id, version, file_path, status) VALUES (:c, :v, '', :s)"
+                    ),
+                    {"c": channel, "v": version, "s": status},
+                )
+    return postgresql
+
+
+@pytest.fixture
+def owned(postgresql_url: str) -> Iterator[Database]:
+    """A database whose owner is no superuser, as with every hosted PostgreSQL."""
+    server = open_database(postgresql_url)
+    with server.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(text("CREATE ROLE keeper LOGIN CREATEROLE"))
+        connection.execute(text("CREATE DATABASE owned OWNER keeper"))
+    database = open_database(postgresql_url.replace("postgres:@/postgres?", "keeper:@/owned?"))
+    yield database
+    database.close()
+    with server.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(text("DROP DATABASE owned WITH (FORCE)"))
+        connection.execute(text("DROP ROLE keeper"))
+    server.close()
+
+
+def test_an_operators_statements_run_as_they_are(postgresql: Database) -> None:
+    with session(postgresql) as sql:
+        sql.execute(text(INSERT))
+        assert [tuple(row)[:4] for row in rows(sql, LIST)] == [("v1.1.0", 0, "testing", False)]
+        for statement in (
+            "UPDATE model_metadata SET shadow_mode = true, shadow_percentage = 10 WHERE version = 'v1.1.0'",
+            "UPDATE model_metadata SET status = 'active', rollout_percentage = 10 WHERE version = 'v1.1.0'",
+            "UPDATE model_metadata SET rollout_percentage = 100, is_stable = true WHERE version = 'v1.1.0'",
+        ):
+            assert sql.execute(text(statement)).rowcount == 1
+        assert [tuple(row)[:4] for row in rows(sql, LIST)] == [("v1.1.0", 100, "active", True)]
+    with session(postgresql) as sql:
+        sql.execute(text("UPDATE model_metadata SET is_stable = false WHERE version = 'v1.1.0'"))
+        sql.execute(
+            text("UPDATE model_metadata SET status = 'deprecated', deprecated_at = NOW() WHERE version = 'v1.1.0'")
+        )
+        assert rows(sql, LIST) == []
+        assert rows(sql, "SELECT deprecated_at IS NOT NULL FROM model_metadata") == [(True,)]
+
+
+def test_a_superusers_update_hits_the_row_of_the_sessions_channel_alone(shops: Database) -> None:
+    update = "UPDATE model_metadata SET rollout_percentage = 10 WHERE version = 'v1.1.0'"
+    with session(shops) as sql:
+        assert sql.execute(text(update)).rowcount == 1
+    with session(shops, "SET shelfsight.channel = 'T_2'") as sql:
+        assert sql.execute(text(update)).rowcount == 1
+        assert sql.execute(text("DELETE FROM model_metadata WHERE version = 'v1.0.0'")).rowcount == 1
+    changed = "SELECT channel_id FROM model_metadata WHERE rollout_percentage = 10 ORDER BY 1"
+    with shops.read() as sql:
+        assert rows(sql, changed) == [("T_2",), ("default",)]
+        assert rows(sql, "SELECT count(*) FROM model_metadata") == [(5,)]
+
+
+def test_an_owner_who_is_no_superuser_sees_the_sessions_channel_alone(owned: Database) -> None:
+    migrate.prepare(owned)
+    with owned.write() as tx:
+        tx.execute(text("INSERT INTO shelfsight.channels (id, token) VALUES ('T_1', 'a')"))
+        tx.execute(text(f"{ROW} ('T_1', 'v1.0.0', '', 'active')"))
+    with session(owned) as sql:
+        sql.execute(text(INSERT))
+        assert rows(sql, "SELECT channel_id, version FROM model_metadata") == [("default", "v1.1.0")]
+        stable = "UPDATE model_metadata SET status = 'active', is_stable = true WHERE version = 'v1.1.0'"
+        assert sql.execute(text(stable)).rowcount == 1
+    with session(owned, "SET shelfsight.channel = 'T_1'") as sql:
+        assert rows(sql, "SELECT channel_id FROM model_metadata") == [("T_1",)]
+        with pytest.raises(DBAPIError, match="row-level security"):
+            sql.execute(text(f"{ROW} ('default', 'v9.0.0', '', 'active')"))
+    with owned.read() as sql:
+        assert rows(sql, "SELECT id, model_version FROM shelfsight.channels ORDER BY 1") == [
+            ("T_1", None),
+            ("default", "v1.1.0"),
+        ]
+
+
+@pytest.mark.parametrize("role", ["anon", "authenticated"])
+def test_the_public_reads_active_rows_of_public_channels(shops: Database, role: str) -> None:
+    with session(shops, f"SET LOCAL ROLE {role}") as sql:
+        seen = rows(sql, "SELECT channel_id, version FROM model_metadata ORDER BY 1")
+    assert seen == [("T_1", "v1.0.0"), ("default", "v1.0.0")]
+
+
+@pytest.mark.parametrize("role", ["anon", "authenticated"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        INSERT,
+        "UPDATE model_metadata SET rollout_percentage = 100",
+        "DELETE FROM model_metadata",
+        "TRUNCATE model_metadata",
+        "SELECT * FROM shelfsight.channels",
+        "SELECT * FROM shelfsight.tokens",
+        "SELECT * FROM trainings",
+        "SELECT * FROM ml_models",
+        "INSERT INTO shelfsight.audit (actor) VALUES ('me')",
+    ],
+)
+def test_the_public_writes_nothing_and_reads_nothing_else(shops: Database, role: str, statement: str) -> None:
+    with session(shops, f"SET LOCAL ROLE {role}") as sql, pytest.raises(DBAPIError, match="permission denied"):
+        sql.execute(text(statement))
+
+
+def test_the_public_sees_no_more_by_choosing_a_channel(shops: Database) -> None:
+    for channel in ("*", "T_2"):
+        with session(shops, f"SET shelfsight.channel = '{channel}'", "SET LOCAL ROLE anon") as sql:
+            assert len(rows(sql, "SELECT 1 FROM model_metadata")) == 2
+
+
+def test_service_role_does_everything_in_every_channel(shops: Database) -> None:
+    with session(shops, "SET LOCAL ROLE service_role") as sql:
+        assert len(rows(sql, "SELECT 1 FROM model_metadata")) == 6
+        stable = (
+            "UPDATE model_metadata SET status = 'active', is_stable = true WHERE channel_id = 'T_2' AND version = :v"
+        )
+        for version in ("v1.1.0", "v1.0.0"):
+            assert sql.execute(text(stable), {"v": version}).rowcount == 1
+        assert sql.execute(text("DELETE FROM model_metadata WHERE channel_id = 'T_2'")).rowcount == 2
+    with shops.read() as sql:
+        assert rows(sql, "SELECT model_version FROM shelfsight.channels WHERE id = 'T_2'") == [(None,)]
+
+
+def _version(database: Database, version: str, *, status: str = "active", stable: bool = False) -> None:
+    with database.write(actor="anna") as tx:
+        tx.execute(
+            text(
+                "INSERT INTO model_metadata (channel_id, version, file_path, status, is_stable) "
+                "VALUES ('default', :version, '', :status, :stable)"
+            ),
+            {"version": version, "status": status, "stable": stable},
+        )
+
+
+def _channels(database: Database) -> str:
+    return "shelfsight.channels" if database.is_postgresql else "channels"
+
+
+def test_whoever_becomes_stable_takes_it_from_the_one_that_was(database: Database) -> None:
+    _version(database, "v1.0.0", stable=True)
+    _version(database, "v1.1.0", stable=True)
+    with database.write() as tx:
+        assert rows(tx, "SELECT version FROM model_metadata WHERE is_stable") == [("v1.1.0",)]
+        tx.execute(text("UPDATE model_metadata SET is_stable = true WHERE version = 'v1.0.0'"))
+    with database.read() as tx:
+        assert rows(tx, "SELECT version FROM model_metadata WHERE is_stable") == [("v1.0.0",)]
+        assert rows(tx, f"SELECT model_version FROM {_channels(database)}") == [("v1.0.0",)]
+
+
+def test_every_change_counts_the_sequence_up_and_is_audited_under_who_made_it(database: Database) -> None:
+    audit = "shelfsight.audit" if database.is_postgresql else "audit"
+    sequence = f"SELECT sequence FROM {_channels(database)} WHERE id = 'default'"
+    _version(database, "v1.0.0", status="testing")
+    with database.read() as tx:
+        before = tx.scalar(text(sequence))
+    with database.write(actor="token:ab12") as tx:
+        tx.execute(text("UPDATE model_metadata SET rollout_percentage = 10"))
+        tx.execute(text("DELETE FROM model_metadata"))
+    with database.read() as tx:
+        assert tx.scalar(text(sequence)) == before + 2
+        assert rows(tx, f"SELECT actor, action, channel_id, subject FROM {audit} ORDER BY id") == [
+            ("anna", "version_inserted", "default", "v1.0.0"),
+            ("token:ab12", "version_updated", "default", "v1.0.0"),
+            ("token:ab12", "version_deleted", "default", "v1.0.0"),
+        ]
+
+
+def test_a_change_by_a_person_at_the_database_is_audited_as_such(database: Database) -> None:
+    audit = "shelfsight.audit" if database.is_postgresql else "audit"
+    with database.engine.begin() as connection:
+        connection.execute(text(f"{ROW} ('default', 'v1.0.0', '', 'active')"))
+    with database.read() as tx:
+        (actor,) = tx.execute(text(f"SELECT actor FROM {audit}")).scalars()
+    assert actor == ("sql:postgres" if database.is_postgresql else "sql")
+
+
+def test_deprecated_at_follows_the_status(database: Database) -> None:
+    _version(database, "v1.0.0")
+    query = text("SELECT deprecated_at IS NOT NULL FROM model_metadata")
+    for status, deprecated in (("deprecated", True), ("active", False)):
+        with database.write() as tx:
+            tx.execute(text("UPDATE model_metadata SET status = :status"), {"status": status})
+            assert bool(tx.scalar(query)) is deprecated
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "status = 'deprecated'",  # the stable version
+        "status = 'broken'",
+        "rollout_percentage = 101",
+        "shadow_percentage = -1",
+        "rollback_threshold = 5",
+        "version = '1.0.0'",
+        "version = 'v1.1.0'",  # which is there
+    ],
+)
+def test_what_makes_no_sense_is_refused(database: Database, change: str) -> None:
+    _version(database, "v1.0.0", stable=True)
+    _version(database, "v1.1.0")
+    with pytest.raises(ConflictError, match="the database refuses it"), database.write() as tx:
+        tx.execute(text(f"UPDATE model_metadata SET {change} WHERE version = 'v1.0.0'"))
+
+
+def test_two_rows_are_never_stable_at_once(database: Database) -> None:
+    _version(database, "v1.0.0", stable=True)
+    several = "SELECT 1 FROM model_metadata WHERE is_stable GROUP BY channel_id HAVING count(*) > 1"
+    for version in ("v1.1.0", "v1.2.0"):
+        _version(database, version, stable=True)
+        with database.read() as tx:
+            assert rows(tx, several) == []
+
+
+def test_a_change_wakes_who_listens(postgresql: Database) -> None:
+    with postgresql.engine.connect() as listener:
+        raw: Any = listener.connection.driver_connection
+        listener.execute(text("LISTEN shelfsight_versions"))
+        listener.commit()
+        _version(postgresql, "v1.0.0")
+        (note,) = list(raw.notifies(timeout=5, stop_after=1))
+    assert note.payload == "default"
+
+
+def test_ml_models_is_the_history_with_failures(database: Database) -> None:
+    _version(database, "v1.0.0", stable=True)
+    with database.write() as tx:
+        insert = "INSERT INTO trainings (channel_id, version, status) VALUES ('default', :v, :s)"
+        tx.execute(text(insert), {"v": "v1.0.0", "s": "ready"})
+        tx.execute(text(insert), {"v": None, "s": "failed"})
+    with database.read() as tx:
+        found = rows(tx, "SELECT version, active FROM ml_models ORDER BY id")
+    assert [(row.version, bool(row.active)) for row in found] == [("v1.0.0", True), (None, False)]
