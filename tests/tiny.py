@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,9 @@ from PIL import Image
 
 from shelfsight.bundle.backbone import PROJECTION, Backbone
 from shelfsight.bundle.coding import Coded, encode
+from shelfsight.bundle.head import make_head
 from shelfsight.bundle.network import INPUT, Add, Affine, Conv, GlobalAveragePool, Network
+from shelfsight.bundle.write import BundleFacts, write_bundle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,3 +79,26 @@ def paint_shop(folder: Path, products: int = 3, photos: int = 5) -> Path:
             hue = 255 * product // products
             paint(folder / f"product-{product}" / f"{photo}.jpg", hue, seed=1000 * product + photo)
     return folder
+
+
+def write_tiny_bundle(place: Path, *, seed: int = 0, channel: str = "demo", version: str = "1.0.0") -> Path:
+    """Write a bundle of the tiny backbone that knows three products, and return its folder; a seed, a head."""
+    random = np.random.default_rng(seed)
+    head = make_head(
+        ("apple", "birne", "ця груша"),
+        random.normal(size=(CHANNELS, 3)).astype(np.float32),
+        random.normal(size=3).astype(np.float32),
+        None,
+    )
+    facts = BundleFacts(
+        channel=channel,
+        version=version,
+        trained_at=datetime(2026, 11, 20, tzinfo=UTC),
+        training_duration_s=1.0,
+        image_count=9 + seed,
+        accuracy=0.9,
+        threshold=0.5,
+        settings={"seed": seed},
+    )
+    write_bundle(place, tiny_backbone(), head, facts, {"report.json": b"{}"})
+    return place

@@ -1,0 +1,1 @@
+"""Versions of a channel: publish, latest, roll back, retention."""

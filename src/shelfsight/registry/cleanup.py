@@ -1,0 +1,118 @@
+"""Remove what nobody needs: old versions, what killed publishes left, channels that are gone, unused blobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from shelfsight.database.engine import SYSTEM
+from shelfsight.errors import BundleError, PublishConflictError
+from shelfsight.registry import latest, layout, store
+from shelfsight.registry.lease import SWEEP, held, publish_lease
+from shelfsight.registry.rules import Retention, expired
+
+if TYPE_CHECKING:
+    from shelfsight.registry.publish import Registry
+
+_LEFTOVER_AFTER_S = 3600
+
+
+@dataclass(slots=True, kw_only=True)
+class Cleaned:
+    """What was removed, and which channels were left alone because a publish is running there."""
+
+    versions: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    channels: list[str] = field(default_factory=list)
+    blobs: list[str] = field(default_factory=list)
+    leftovers: int = 0
+    busy: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+
+def clean_up(
+    registry: Registry, *, channel: str | None = None, retention: Retention | None = None, actor: str = SYSTEM
+) -> Cleaned:
+    """Clean up one channel, or all of them and what lies between them; return what was removed.
+
+    Never removed: the stable version, active ones, those of a rollout, the newest, and whatever is being published.
+    """
+    cleaned = Cleaned()
+    with registry.database.read() as tx:
+        known = store.channel_ids(tx)
+        if channel is not None:
+            store.release_policy(tx, channel)
+    for one in sorted(known) if channel is None else [channel]:
+        try:
+            with held(registry.database, publish_lease(one)):
+                _clean_channel(registry, one, retention or Retention(), cleaned, actor)
+        except PublishConflictError:
+            cleaned.busy.append(one)
+    if channel is None:
+        _remove_gone_channels(registry, cleaned)
+        _sweep_blobs(registry, cleaned)
+        cleaned.leftovers = registry.storage.remove_leftovers(_LEFTOVER_AFTER_S)
+    return cleaned
+
+
+def _clean_channel(registry: Registry, channel: str, retention: Retention, cleaned: Cleaned, actor: str) -> None:
+    """Clean up a channel whose lease is held: nothing is published there meanwhile."""
+    database, storage = registry.database, registry.storage
+    try:
+        latest.point(database, storage, channel)
+    except BundleError as exc:
+        cleaned.broken.append(str(exc))
+    served = latest.read(storage, channel)
+    with database.read() as tx:
+        versions, now = store.versions(tx, channel), store.now(tx)
+    for old in expired([one for one in versions if one.version != served], retention, now):
+        with database.write(actor=actor) as tx:
+            if not store.delete_version(tx, channel, old.version):
+                continue
+        cleaned.versions.append(f"{channel} {old.version}")
+    _remove_orphans(registry, channel, cleaned)
+
+
+def _remove_orphans(registry: Registry, channel: str, cleaned: Cleaned) -> None:
+    """Remove the folders of versions that the database does not know, what is staged, and claims on blobs."""
+    served = latest.read(registry.storage, channel)
+    with registry.database.write() as tx:
+        store.drop_claims(tx, channel)
+        kept = {f"v{one.version}" for one in store.versions(tx, channel)} | {f"v{served}"}
+    for name in registry.storage.folders(layout.channel_folder(channel)):
+        if name not in kept:
+            folder = f"{layout.channel_folder(channel)}/{name}"
+            registry.storage.delete_folder(folder)
+            cleaned.folders.append(folder)
+
+
+def _remove_gone_channels(registry: Registry, cleaned: Cleaned) -> None:
+    """Remove the folders of channels that are no more; a lease keeps one from being made anew meanwhile."""
+    storage = registry.storage
+    for name in sorted({*storage.folders(layout.ROOT), *storage.folders("images")} - {"blobs"}):
+        try:
+            with held(registry.database, publish_lease(name)):
+                with registry.database.read() as tx:
+                    if name in store.channel_ids(tx):
+                        continue
+                storage.delete_folder(layout.channel_folder(name))
+                storage.delete_folder(layout.images_folder(name))
+                cleaned.channels.append(name)
+        except PublishConflictError:
+            cleaned.busy.append(name)
+
+
+def _sweep_blobs(registry: Registry, cleaned: Cleaned) -> None:
+    """Remove blobs that no version uses, and none is about to: see `publish` for how the two keep clear."""
+    try:
+        with held(registry.database, SWEEP) as lease:
+            with registry.database.read() as tx:
+                used = store.used_blobs(tx)
+            for file in list(registry.storage.list(layout.BLOBS)):
+                sha256 = file.path.rpartition("/")[2].removesuffix(".bin")
+                if sha256 not in used:
+                    lease.renew()
+                    registry.storage.delete([file.path])
+                    cleaned.blobs.append(sha256)
+    except PublishConflictError:
+        cleaned.busy.append(layout.BLOBS)

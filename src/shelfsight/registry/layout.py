@@ -1,0 +1,50 @@
+"""Where everything of a channel's versions lies in storage; served under `/assets/`."""
+
+from __future__ import annotations
+
+ROOT = "ml-models"
+BLOBS = f"{ROOT}/blobs"
+"""Immutable parts, each under its hash; shared by versions and by channels."""
+
+PRIVATE = frozenset({"report.json", "report.html"})
+"""Files of a version that are kept beside the others and never served: they list the training images."""
+
+
+def channel_folder(channel: str) -> str:
+    """Return the folder of all versions of a channel."""
+    return f"{ROOT}/{channel}"
+
+
+def version_folder(channel: str, version: str) -> str:
+    """Return the folder of one version, such as 1.4.2."""
+    return f"{ROOT}/{channel}/v{version}"
+
+
+def staging_folder(channel: str, version: str) -> str:
+    """Return where a version is put together before it is moved to its own folder."""
+    return f"{temp_folder(channel)}/v{version}"
+
+
+def temp_folder(channel: str) -> str:
+    """Return the folder of what is being put together; never served."""
+    return f"{ROOT}/{channel}/temp"
+
+
+def latest_pointer(channel: str) -> str:
+    """Return the pointer that names the folder of the stable version."""
+    return f"{ROOT}/{channel}/latest"
+
+
+def blob(sha256: str) -> str:
+    """Return where the blob with that hash lies."""
+    return f"{BLOBS}/{sha256}.bin"
+
+
+def phone_file(channel: str, version: str) -> str:
+    """Return the second name of a version's ORT file, in the bucket for phones."""
+    return f"models/{channel}_v{version}.ort"
+
+
+def images_folder(channel: str) -> str:
+    """Return the folder of a channel's photos; never served under `/assets/`."""
+    return f"images/{channel}"

@@ -1,0 +1,225 @@
+"""Publish a bundle as a version of a channel: check, stage, verify, move, record, switch `latest`.
+
+Killed at any instant, `latest` serves a whole version: the files of a version are complete and verified before the
+database names it, and the database names it before the pointer does. What a killed publish leaves is a folder, claims
+and a lease; a retry works beside them, and `cleanup` removes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shelfsight.bundle.check import check_in_child
+from shelfsight.bundle.documents import Manifest, Metadata
+from shelfsight.bundle.stamp import read_metadata, restamp
+from shelfsight.database.engine import SYSTEM
+from shelfsight.errors import BundleError, ConflictError, ShelfsightError, StorageError
+from shelfsight.registry import latest, layout, store
+from shelfsight.registry.files import checked, public_names
+from shelfsight.registry.lease import SWEEP, Lease, held, publish_lease
+from shelfsight.registry.rules import Release, Status, Version, check_new, next_version
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from shelfsight.database.engine import Database
+    from shelfsight.storage import Storage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What to publish, and how.
+
+    Attributes:
+        folder: the bundle: ours, Teachable Machine's files, or an ORT file with its description; it stays as it is.
+        version: semver, or None for the next patch.
+        release: instead of the channel's `releasePolicy`.
+        trained_at: instead of the bundle's own, for clients that go by a newer one.
+        actor: who asks, for the audit.
+    """
+
+    folder: Path
+    channel: str
+    version: str | None = None
+    release: Release | None = None
+    trained_at: datetime | None = None
+    actor: str = SYSTEM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registry:
+    """Where versions are recorded and where their files lie."""
+
+    database: Database
+    storage: Storage
+
+
+def publish(registry: Registry, order: Order) -> Version:
+    """Publish a bundle and return its version.
+
+    Raises:
+        NotFoundError: there is no such channel.
+        BundleError: the bundle is damaged, inconsistent, or not one.
+        ConflictError: the version exists.
+        PublishConflictError: another publish of the channel is running, or has taken over.
+        StorageError, DatabaseError: nothing was published; what was there is still served.
+    """
+    with registry.database.read() as tx:
+        store.release_policy(tx, order.channel)
+        if order.version is not None:
+            check_new(order.version, _recorded(store.versions(tx, order.channel)), order.channel)
+    with tempfile.TemporaryDirectory(prefix="shelfsight-publish-") as work:
+        folder = _copy(order.folder, Path(work) / "bundle")
+        check_in_child(folder, channel=order.channel, version=order.version or "1.0.0")
+        with held(registry.database, publish_lease(order.channel)) as lease:
+            version = _number(registry, order)
+            manifest = restamp(folder, channel=order.channel, version=version, trained_at=order.trained_at)
+            _Publish(registry, order, version, lease).run(folder, manifest)
+    latest.point(registry.database, registry.storage, order.channel)
+    with registry.database.read() as tx:
+        return store.version(tx, order.channel, version)
+
+
+class _Publish:
+    """One publish, by the holder of the channel's lease."""
+
+    def __init__(self, registry: Registry, order: Order, version: str, lease: Lease) -> None:
+        self._database, self._storage = registry.database, registry.storage
+        self._order, self._version, self._lease = order, version, lease
+        self._stage = layout.staging_folder(order.channel, version)
+        self._target = layout.version_folder(order.channel, version)
+
+    def run(self, folder: Path, manifest: Manifest) -> None:
+        """Go all the way, or leave no trace but what `cleanup` finds."""
+        metadata = read_metadata(folder)
+        moved = False
+        try:
+            self._claim(manifest)
+            self._upload_blobs(folder, manifest)
+            self._upload_files(folder, manifest)
+            self._lease.renew()
+            self._storage.delete_folder(self._target)  # of a publish of this version that was killed
+            self._storage.move_folder(self._stage, self._target)
+            moved = True
+            checked(self._storage, self._target, manifest)
+            self._record(_new_version(self._order, manifest, metadata))
+        except ShelfsightError:
+            self._undo(self._target if moved else self._stage)
+            raise
+
+    def _claim(self, manifest: Manifest) -> None:
+        """Claim the blobs in the database, so that no clean-up removes them; one that is running now ends first.
+
+        The claim is written before the lease of the sweep is looked at, and a sweep takes its lease before it reads
+        the claims: one of the two sees the other.
+        """
+        with self._database.write() as tx:
+            self._lease.check(tx)
+            hashes = {blob.sha256 for blob in manifest.blobs}
+            store.claim_blobs(tx, self._order.channel, self._version, hashes)
+        with self._database.read() as tx:
+            if store.is_leased(tx, SWEEP):
+                raise ConflictError("shared files are being cleaned up: publish again in a minute")
+
+    def _upload_blobs(self, folder: Path, manifest: Manifest) -> None:
+        for blob in manifest.blobs:
+            self._lease.renew()
+            path = layout.blob(blob.sha256)
+            if not self._storage.exists(path) or self._storage.head(path).size_bytes != blob.size:
+                self._storage.put_file(path, folder / "blobs" / f"{blob.sha256}.bin")
+            if hashlib.sha256(self._storage.get(path)).hexdigest() != blob.sha256:
+                self._storage.put_file(path, folder / "blobs" / f"{blob.sha256}.bin")  # what was there had decayed
+
+    def _upload_files(self, folder: Path, manifest: Manifest) -> None:
+        self._storage.delete_folder(self._stage)
+        for name in (*public_names(manifest), *sorted(layout.PRIVATE)):
+            if (folder / name).is_file():
+                self._lease.renew()
+                self._storage.put_file(f"{self._stage}/{name}", folder / name)
+        checked(self._storage, self._stage, manifest)
+
+    def _record(self, version: Version) -> None:
+        """Enter the version in the database: from here on it is published, whatever happens."""
+        channel = self._order.channel
+        with self._database.write(actor=self._order.actor) as tx:
+            self._lease.check(tx)
+            store.insert_version(tx, version, self._order.actor)
+            if (self._order.release or store.release_policy(tx, channel)) is Release.IMMEDIATE:
+                store.make_stable(tx, channel, version.version)
+                store.note_release(tx, channel, version.trained_at, latest.base_url(channel))
+
+    def _undo(self, folder: str) -> None:
+        """Remove what was uploaded, unless another took over, whose it might be by now, or the version counts."""
+        with suppress(ShelfsightError):
+            self._lease.renew()
+            with self._database.read() as tx:
+                recorded = _recorded(store.versions(tx, self._order.channel))
+            if self._version not in recorded:
+                self._storage.delete_folder(folder)
+                with self._database.write() as tx:
+                    store.drop_claims(tx, self._order.channel)
+
+
+def _copy(folder: Path, target: Path) -> Path:
+    """Copy a bundle to a place where its documents may be completed."""
+    if not folder.is_dir():
+        raise BundleError(f"{folder} is no folder: name the folder of a bundle")
+    try:
+        return Path(shutil.copytree(folder, target, symlinks=True))
+    except (OSError, shutil.Error) as exc:
+        raise StorageError(f"{folder} cannot be copied to check it ({exc}): make room in {target.parent}") from exc
+
+
+def _number(registry: Registry, order: Order) -> str:
+    """Return the version's number, taken by nobody: also by no publish that was killed, which may have readers."""
+    with registry.database.read() as tx:
+        recorded = _recorded(store.versions(tx, order.channel))
+    if order.version is not None:
+        return check_new(order.version, recorded, order.channel)
+    folders = [
+        *registry.storage.folders(layout.channel_folder(order.channel)),
+        *registry.storage.folders(layout.temp_folder(order.channel)),
+    ]
+    return next_version({*recorded, *(name.removeprefix("v") for name in folders if name.startswith("v"))})
+
+
+def _recorded(versions: list[Version]) -> set[str]:
+    return {one.version for one in versions}
+
+
+def _new_version(order: Order, manifest: Manifest, metadata: Metadata) -> Version:
+    """Return what the table says of a version that is not released yet."""
+    files = {file.name: file for file in manifest.files}
+    ort = next((file for name, file in files.items() if name.endswith(".ort")), None)
+    main = ort or files["model.json"]
+    folder = layout.version_folder(order.channel, manifest.version)
+    return Version(
+        channel=order.channel,
+        version=manifest.version,
+        status=Status.TESTING,
+        is_stable=False,
+        rollout_percentage=0,
+        shadow_mode=False,
+        shadow_percentage=0,
+        rollback_threshold=0,
+        min_app_version=None,
+        created_at=metadata.trained_at,
+        updated_at=metadata.trained_at,
+        deprecated_at=None,
+        trained_at=metadata.trained_at,
+        product_count=metadata.product_count,
+        image_count=metadata.image_count,
+        training_duration=metadata.training_duration,
+        accuracy=metadata.accuracy,
+        file_path=layout.phone_file(order.channel, manifest.version) if ort else f"{folder}/{main.name}",
+        file_size_bytes=main.size,
+        checksum_sha256=main.sha256,
+        architecture=manifest.backbone.name if manifest.backbone else metadata.model_type,
+        quantization="INT8" if manifest.kind == "shelfsight" else "unknown",
+    )

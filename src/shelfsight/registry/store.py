@@ -1,0 +1,226 @@
+"""The SQL of versions, trainings, leases and blobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, delete, func, insert, literal, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from shelfsight.database.tables import channels, leases, model_metadata, trainings, version_blobs
+from shelfsight.errors import NotFoundError
+from shelfsight.registry.rules import Release, Status, Version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Connection, RowMapping
+
+
+def release_policy(tx: Connection, channel: str) -> Release:
+    """Return what a finished publish does in this channel.
+
+    Raises:
+        NotFoundError: there is no such channel.
+    """
+    found = tx.scalar(select(channels.c.release_policy).where(channels.c.id == channel))
+    if found is None:
+        raise NotFoundError(f"there is no channel {channel!r}: create it first, or check the id")
+    return Release(found)
+
+
+def channel_ids(tx: Connection) -> set[str]:
+    """Return the ids of all channels."""
+    return set(tx.scalars(select(channels.c.id)))
+
+
+def versions(tx: Connection, channel: str) -> list[Version]:
+    """Return every version of a channel, in the order in which they were published."""
+    rows = tx.execute(
+        select(model_metadata).where(model_metadata.c.channel_id == channel).order_by(model_metadata.c.id)
+    )
+    return [_version(row) for row in rows.mappings()]
+
+
+def version(tx: Connection, channel: str, wanted: str) -> Version:
+    """Return one version.
+
+    Raises:
+        NotFoundError: the channel has no such version.
+    """
+    rows = tx.execute(select(model_metadata).where(_is(channel, wanted))).mappings().first()
+    if rows is None:
+        raise NotFoundError(
+            f"{channel} has no version {wanted}: `shelfsight versions list {channel}` shows what it has"
+        )
+    return _version(rows)
+
+
+def insert_version(tx: Connection, published: Version, requested_by: str) -> None:
+    """Add a version and the training that it came from; it is not stable yet."""
+    row = {
+        column: getattr(published, column)
+        for column in (
+            "status", "rollout_percentage", "trained_at", "product_count", "image_count", "training_duration",
+            "accuracy", "file_path", "file_size_bytes", "checksum_sha256", "architecture", "quantization",
+        )
+    }  # fmt: skip
+    label = {"channel_id": published.channel, "version": f"v{published.version}"}
+    tx.execute(insert(model_metadata).values(**label, **row))
+    training = {
+        column: row[column]
+        for column in ("trained_at", "product_count", "image_count", "training_duration", "accuracy")
+    }
+    tx.execute(insert(trainings).values(**label, **training, status="ready", requested_by=requested_by))
+
+
+def make_stable(tx: Connection, channel: str, wanted: str) -> None:
+    """Make one version stable: it alone is active, what was stable is deprecated, and no rollout goes on."""
+    others = and_(model_metadata.c.channel_id == channel, model_metadata.c.version != f"v{wanted}")
+    ended: dict[str, Any] = {"rollout_percentage": 0, "shadow_mode": False, "shadow_percentage": 0}
+    rolling = or_(model_metadata.c.rollout_percentage > 0, model_metadata.c.shadow_mode)
+    replaced: dict[str, Any] = {"is_stable": False, "status": Status.DEPRECATED, "deprecated_at": now(tx)}
+    tx.execute(
+        update(model_metadata).where(others, model_metadata.c.status == Status.ACTIVE).values(**ended, **replaced)
+    )
+    tx.execute(update(model_metadata).where(others, rolling).values(**ended))
+    whole: dict[str, Any] = {
+        "status": Status.ACTIVE,
+        "deprecated_at": None,
+        "rollout_percentage": 100,
+        "is_stable": True,
+    }
+    stopped: dict[str, Any] = {"shadow_mode": False, "shadow_percentage": 0}
+    tx.execute(update(model_metadata).where(_is(channel, wanted)).values(**whole, **stopped))
+
+
+def note_release(tx: Connection, channel: str, trained_at: datetime, base_url: str) -> None:
+    """Say in the channel's settings which model it has since when; the trigger says which version."""
+    mine = channels.c.id == channel
+    tx.execute(update(channels).where(mine).values(model_last_trained=trained_at, model_training_status="ready"))
+    unset = and_(mine, channels.c.model_base_url.is_(None))
+    tx.execute(update(channels).where(unset).values(model_base_url=base_url))
+
+
+def deprecate(tx: Connection, channel: str, wanted: str) -> None:
+    """Mark a version as not to be used any more."""
+    ended: dict[str, Any] = {"rollout_percentage": 0, "shadow_mode": False, "shadow_percentage": 0}
+    changed = {"status": Status.DEPRECATED, "deprecated_at": now(tx), **ended}
+    tx.execute(update(model_metadata).where(_is(channel, wanted)).values(**changed))
+
+
+def delete_version(tx: Connection, channel: str, wanted: str) -> bool:
+    """Delete a version that is not stable, and what it says of blobs; return whether it was there."""
+    gone = delete(model_metadata).where(_is(channel, wanted), model_metadata.c.is_stable.is_(False))
+    if tx.execute(gone).rowcount == 0:
+        return False
+    tx.execute(delete(version_blobs).where(*_blobs_of(channel, wanted)))
+    return True
+
+
+def stable(tx: Connection, channel: str) -> str | None:
+    """Return the stable version of a channel."""
+    row = and_(model_metadata.c.channel_id == channel, model_metadata.c.is_stable)
+    found: str | None = tx.scalar(select(model_metadata.c.version).where(row))
+    return None if found is None else found.removeprefix("v")
+
+
+def claim_blobs(tx: Connection, channel: str, wanted: str, hashes: Iterable[str]) -> None:
+    """Say that a version, which may not be published yet, uses these blobs."""
+    tx.execute(delete(version_blobs).where(*_blobs_of(channel, wanted)))
+    rows = [{"channel_id": channel, "version": f"v{wanted}", "sha256": sha256} for sha256 in sorted(set(hashes))]
+    if rows:
+        tx.execute(insert(version_blobs), rows)
+
+
+def drop_claims(tx: Connection, channel: str) -> None:
+    """Forget the blobs of versions that were never published; for who holds the channel's lease."""
+    published = select(model_metadata.c.version).where(model_metadata.c.channel_id == channel)
+    mine = version_blobs.c.channel_id == channel
+    tx.execute(delete(version_blobs).where(mine, version_blobs.c.version.not_in(published)))
+
+
+def used_blobs(tx: Connection) -> set[str]:
+    """Return the hashes of all blobs that a version uses, also one that is just being published."""
+    return set(tx.scalars(select(version_blobs.c.sha256).distinct()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundLease:
+    """Who holds a lease, or held it last."""
+
+    holder: str
+    expires_at: datetime
+
+
+def lease(tx: Connection, name: str) -> FoundLease | None:
+    """Return who holds a lease or held it last."""
+    row = tx.execute(select(leases.c.holder, leases.c.expires_at).where(leases.c.name == name)).first()
+    return None if row is None else FoundLease(holder=row.holder, expires_at=row.expires_at)
+
+
+def is_leased(tx: Connection, name: str) -> bool:
+    """Return whether somebody holds a lease now."""
+    found = lease(tx, name)
+    return found is not None and found.expires_at > now(tx)
+
+
+def take_lease(tx: Connection, *, name: str, holder: str, instead_of: str | None, lasts_s: float) -> int | None:
+    """Take a lease that is free, has expired, or belongs to `instead_of`; return its new token, or None.
+
+    One statement, so that of two who try at once one gets it.
+    """
+    moment = now(tx)
+    mine = {"holder": holder, "expires_at": moment + timedelta(seconds=lasts_s)}
+    dialect = postgresql if tx.dialect.name == "postgresql" else sqlite
+    free = or_(leases.c.expires_at <= moment, leases.c.holder == instead_of if instead_of else literal(value=False))
+    statement = (
+        dialect.insert(leases)
+        .values(name=name, token=1, **mine)
+        .on_conflict_do_update(index_elements=[leases.c.name], set_={"token": leases.c.token + 1, **mine}, where=free)
+        .returning(leases.c.token)
+    )
+    return tx.scalar(statement)
+
+
+def renew_lease(tx: Connection, *, name: str, token: int, lasts_s: float) -> bool:
+    """Make a lease last from now on; return False where another holds it."""
+    later = now(tx) + timedelta(seconds=lasts_s)
+    mine = and_(leases.c.name == name, leases.c.token == token)
+    return tx.execute(update(leases).where(mine).values(expires_at=later)).rowcount == 1
+
+
+def release_lease(tx: Connection, *, name: str, token: int) -> None:
+    """Give a lease back, if it is still held under this token; the row stays, for the tokens to count on."""
+    mine = and_(leases.c.name == name, leases.c.token == token)
+    tx.execute(update(leases).where(mine).values(expires_at=now(tx), holder=""))
+
+
+def now(tx: Connection) -> datetime:
+    """Return the database's time: that of one machine, however many ask."""
+    if tx.dialect.name != "postgresql":
+        return datetime.now(UTC)
+    moment: datetime = tx.execute(select(func.clock_timestamp())).scalar_one()
+    return moment
+
+
+def _is(channel: str, wanted: str) -> Any:
+    return and_(model_metadata.c.channel_id == channel, model_metadata.c.version == f"v{wanted}")
+
+
+def _blobs_of(channel: str, wanted: str) -> tuple[Any, Any]:
+    return version_blobs.c.channel_id == channel, version_blobs.c.version == f"v{wanted}"
+
+
+def _version(row: RowMapping) -> Version:
+    same = {name: row[name] for name in Version.__dataclass_fields__ if name in row}
+    own = {
+        "channel": row["channel_id"],
+        "version": row["version"].removeprefix("v"),
+        "status": Status(row["status"]),
+        "is_stable": bool(row["is_stable"]),
+        "shadow_mode": bool(row["shadow_mode"]),
+    }
+    return Version(**{**same, **own})
