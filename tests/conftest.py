@@ -15,10 +15,13 @@ from sqlalchemy import text
 
 from shelfsight.database import migrate
 from shelfsight.database.engine import Database, open_database
+from tests.servers import s3_server
 from tests.tiny import tiny_backbone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.servers import S3Server
 
 settings.register_profile("shelfsight", deadline=None, derandomize=True)  # machines here are busy
 settings.load_profile("shelfsight")
@@ -110,6 +113,13 @@ def database(request: pytest.FixtureRequest) -> Database:
     """Both kinds of database, one after the other."""
     chosen: Database = request.getfixturevalue(request.param)
     return chosen
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """A real S3 server; one for the run of a worker."""
+    with s3_server() as running:
+        yield running
 
 
 def _execute(url: str, statement: str) -> None:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from dataclasses import dataclass
-from multiprocessing.synchronize import Event  # noqa: TC003
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,5 +142,3 @@ def _counted(function: Callable[..., Any], steps: Steps) -> Callable[..., Any]:
         return function(*args, **kwargs)
 
     return counted
-
-

@@ -132,7 +132,9 @@ def test_old_versions_expire_and_new_or_young_ones_do_not() -> None:
     history = [version(f"1.0.{n}", days=100 - 10 * n) for n in range(10)]
     history[-1] = version("1.0.9", days=10, stable=True)
     assert [one.version for one in expired(history, Retention(keep=3), NOW)] == [f"1.0.{n}" for n in range(7)]
-    assert [one.version for one in expired(history, Retention(keep=2, days=45), NOW)] == [f"1.0.{n}" for n in range(6)]
+    assert [one.version for one in expired(history, Retention(keep=2, days=45), NOW)] == [
+        f"1.0.{n}" for n in range(6)
+    ]
 
 
 def test_after_a_roll_back_the_stable_version_and_the_one_before_it_stay() -> None:

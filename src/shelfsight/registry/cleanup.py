@@ -65,7 +65,9 @@ def _clean_channel(registry: Registry, channel: str, retention: Retention, clean
     served = latest.read(storage, channel)
     with database.read() as tx:
         versions, now = store.versions(tx, channel), store.now(tx)
-    for old in expired([one for one in versions if one.version != served], retention, now):
+    for old in expired(versions, retention, now):
+        if old.version == served:
+            continue  # the pointer could not follow the database, so this is what devices load
         with database.write(actor=actor) as tx:
             if not store.delete_version(tx, channel, old.version):
                 continue

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shelfsight.bundle.check import check_in_child
-from shelfsight.bundle.documents import Manifest, Metadata
 from shelfsight.bundle.stamp import read_metadata, restamp
 from shelfsight.database.engine import SYSTEM
 from shelfsight.errors import BundleError, ConflictError, ShelfsightError, StorageError
@@ -28,6 +27,7 @@ from shelfsight.registry.rules import Release, Status, Version, check_new, next_
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from shelfsight.bundle.documents import Manifest, Metadata
     from shelfsight.database.engine import Database
     from shelfsight.storage import Storage
 

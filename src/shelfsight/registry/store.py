@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, RowMapping
 
+_NO_ROLLOUT: dict[str, Any] = {"rollout_percentage": 0, "shadow_mode": False, "shadow_percentage": 0}
+
 
 def release_policy(tx: Connection, channel: str) -> Release:
     """Return what a finished publish does in this channel.
@@ -42,6 +44,16 @@ def versions(tx: Connection, channel: str) -> list[Version]:
         select(model_metadata).where(model_metadata.c.channel_id == channel).order_by(model_metadata.c.id)
     )
     return [_version(row) for row in rows.mappings()]
+
+
+def page(tx: Connection, channel: str, *, before: int | None, limit: int) -> tuple[list[Version], int | None]:
+    """Return some versions of a channel, the last published first, and where the next page begins, if any does."""
+    mine = model_metadata.c.channel_id == channel
+    wanted = mine if before is None else and_(mine, model_metadata.c.id < before)
+    query = select(model_metadata).where(wanted).order_by(model_metadata.c.id.desc()).limit(limit + 1)
+    rows = tx.execute(query).mappings().all()
+    following = rows[limit - 1]["id"] if len(rows) > limit else None
+    return [_version(row) for row in rows[:limit]], following
 
 
 def version(tx: Connection, channel: str, wanted: str) -> Version:
@@ -79,21 +91,16 @@ def insert_version(tx: Connection, published: Version, requested_by: str) -> Non
 def make_stable(tx: Connection, channel: str, wanted: str) -> None:
     """Make one version stable: it alone is active, what was stable is deprecated, and no rollout goes on."""
     others = and_(model_metadata.c.channel_id == channel, model_metadata.c.version != f"v{wanted}")
-    ended: dict[str, Any] = {"rollout_percentage": 0, "shadow_mode": False, "shadow_percentage": 0}
-    rolling = or_(model_metadata.c.rollout_percentage > 0, model_metadata.c.shadow_mode)
-    replaced: dict[str, Any] = {"is_stable": False, "status": Status.DEPRECATED, "deprecated_at": now(tx)}
-    tx.execute(
-        update(model_metadata).where(others, model_metadata.c.status == Status.ACTIVE).values(**ended, **replaced)
-    )
-    tx.execute(update(model_metadata).where(others, rolling).values(**ended))
-    whole: dict[str, Any] = {
-        "status": Status.ACTIVE,
-        "deprecated_at": None,
-        "rollout_percentage": 100,
-        "is_stable": True,
-    }
-    stopped: dict[str, Any] = {"shadow_mode": False, "shadow_percentage": 0}
-    tx.execute(update(model_metadata).where(_is(channel, wanted)).values(**whole, **stopped))
+    was_active = and_(others, model_metadata.c.status == Status.ACTIVE)
+    is_rolling = and_(others, or_(model_metadata.c.rollout_percentage > 0, model_metadata.c.shadow_mode))
+    replaced = {"is_stable": False, "status": Status.DEPRECATED, "deprecated_at": now(tx)}
+    released = {"status": Status.ACTIVE, "rollout_percentage": 100, "is_stable": True}
+    for which, changed in (
+        (was_active, {**replaced, **_NO_ROLLOUT}),
+        (is_rolling, _NO_ROLLOUT),
+        (_is(channel, wanted), {**_NO_ROLLOUT, **released}),
+    ):
+        tx.execute(update(model_metadata).where(which).values(changed))
 
 
 def note_release(tx: Connection, channel: str, trained_at: datetime, base_url: str) -> None:
@@ -106,9 +113,8 @@ def note_release(tx: Connection, channel: str, trained_at: datetime, base_url: s
 
 def deprecate(tx: Connection, channel: str, wanted: str) -> None:
     """Mark a version as not to be used any more."""
-    ended: dict[str, Any] = {"rollout_percentage": 0, "shadow_mode": False, "shadow_percentage": 0}
-    changed = {"status": Status.DEPRECATED, "deprecated_at": now(tx), **ended}
-    tx.execute(update(model_metadata).where(_is(channel, wanted)).values(**changed))
+    changed = {"status": Status.DEPRECATED, "deprecated_at": now(tx), **_NO_ROLLOUT}
+    tx.execute(update(model_metadata).where(_is(channel, wanted)).values(changed))
 
 
 def delete_version(tx: Connection, channel: str, wanted: str) -> bool:
@@ -182,7 +188,8 @@ def take_lease(tx: Connection, *, name: str, holder: str, instead_of: str | None
         .on_conflict_do_update(index_elements=[leases.c.name], set_={"token": leases.c.token + 1, **mine}, where=free)
         .returning(leases.c.token)
     )
-    return tx.scalar(statement)
+    token: int | None = tx.scalar(statement)
+    return token
 
 
 def renew_lease(tx: Connection, *, name: str, token: int, lasts_s: float) -> bool:
