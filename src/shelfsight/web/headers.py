@@ -1,4 +1,4 @@
-"""Headers that every answer carries: a page loads only what this server has, and nothing is guessed."""
+"""Headers that every answer carries where it has none of its own: a page loads only what this server has."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ CONTENT_SECURITY_POLICY = (
     "form-action 'none'; "
     "frame-ancestors 'none'"
 )
+FORM_POLICY = CONTENT_SECURITY_POLICY.replace("form-action 'none'", "form-action 'self'")
+"""For a page that sends a form to this server."""
 _HEADERS = {
     "content-security-policy": CONTENT_SECURITY_POLICY,
     "cross-origin-resource-policy": "same-origin",
@@ -30,7 +32,7 @@ _HEADERS = {
 
 
 class SecurityHeaders:
-    """ASGI middleware that adds them."""
+    """ASGI middleware that adds them; what a route has set stays."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -40,7 +42,9 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_HEADERS)
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

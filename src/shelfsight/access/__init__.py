@@ -1,0 +1,1 @@
+"""Who may do what: administrators, tokens, scopes, rate limits, audit."""

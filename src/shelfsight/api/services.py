@@ -1,0 +1,43 @@
+"""What the routes work with; built once by `app.py`, or by a test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection  # noqa: TC002 (FastAPI reads it)
+
+from shelfsight.access.administrators import LoginLimit
+from shelfsight.api.refusals import RefusalLog
+
+if TYPE_CHECKING:
+    from shelfsight.database.engine import Database
+    from shelfsight.storage import Storage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """The outside of the application. Only `database` and `storage` have to be given."""
+
+    database: Database
+    storage: Storage
+    logins: LoginLimit = field(default_factory=LoginLimit)
+    refusals: RefusalLog = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Let refusals go to the audit of `database`."""
+        object.__setattr__(self, "refusals", RefusalLog(self.database))
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+
+def services_of(connection: HTTPConnection) -> Services:
+    """Return the services of the application that the request came to."""
+    services: Services = connection.app.state.services
+    return services
+
+
+ServicesOf = Annotated[Services, Depends(services_of)]

@@ -1,0 +1,1 @@
+"""What devices call: the files of published versions, served straight from storage."""

@@ -1,0 +1,154 @@
+"""Memory that never exceeds its bounds, and questions that are asked once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shelfsight.delivery.memory import BytesMemory, Flights, Memory, Recent
+from tests.delivery.shop import Clock
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 12)), max_size=40))
+def test_bytes_never_exceed_their_limit(puts: list[tuple[int, int]]) -> None:
+    memory: BytesMemory[int] = BytesMemory(20)
+    for key, size_bytes in puts:
+        memory.put(key, bytes(size_bytes))
+        held = [memory.get(one) for one in range(6)]
+        assert memory.size_bytes == sum(len(data) for data in held if data is not None) <= 20
+
+
+def test_bytes_not_used_for_longest_go_first() -> None:
+    memory: BytesMemory[str] = BytesMemory(2)
+    memory.put("a", b"a")
+    memory.put("b", b"b")
+    memory.get("a")
+    memory.put("c", b"c")
+    assert [memory.get(key) for key in "abc"] == [b"a", None, b"c"]
+
+
+def test_bytes_that_never_fit_push_nothing_out() -> None:
+    memory: BytesMemory[str] = BytesMemory(2)
+    memory.put("a", b"a")
+    memory.put("b", b"bbb")
+    assert [memory.get(key) for key in "ab"] == [b"a", None]
+
+
+def test_values_are_bounded_by_number() -> None:
+    memory: Memory[int, int] = Memory(3)
+    for number in range(10):
+        memory.put(number, number)
+    assert [memory.get(number) for number in range(10)] == [None] * 7 + [7, 8, 9]
+
+
+class Question:
+    """A question that is answered when `answered` is set; counts how often it was asked."""
+
+    def __init__(self, answer: str | None) -> None:
+        self.answer = answer
+        self.asked = 0
+        self.answered = asyncio.Event()
+
+    async def __call__(self) -> str | None:
+        """Return the answer."""
+        self.asked += 1
+        answer = self.answer
+        await self.answered.wait()
+        return answer
+
+
+def test_answer_is_kept_for_its_time_counted_from_the_question() -> None:
+    async def ask() -> list[int]:
+        clock, question = Clock(), Question("yes")
+        question.answered.set()
+        recent: Recent[str, str] = Recent(ttl_s=1, limit=10, clock=clock)
+        counts = []
+        for step_s in (0.0, 0.9, 0.2, 0.9):
+            clock.now_s += step_s
+            assert await recent.get("key", question) == "yes"
+            counts.append(question.asked)
+        return counts
+
+    assert asyncio.run(ask()) == [1, 1, 2, 2]
+
+
+def test_nothing_is_not_kept() -> None:
+    async def ask() -> int:
+        question = Question(None)
+        question.answered.set()
+        recent: Recent[str, str] = Recent(ttl_s=1, limit=10, clock=Clock())
+        for _ in range(3):
+            assert await recent.get("key", question) is None
+        return question.asked
+
+    assert asyncio.run(ask()) == 3
+
+
+def test_who_comes_after_a_publish_is_not_told_what_was_before() -> None:
+    async def ask() -> list[str | None]:
+        question = Question(None)
+        recent: Recent[str, str] = Recent(ttl_s=1, limit=10, clock=Clock())
+        early = asyncio.create_task(recent.get("key", question))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        question.answer = "published"
+        late = asyncio.create_task(recent.get("key", question))
+        await asyncio.sleep(0)
+        question.answered.set()
+        return [await early, await late]
+
+    assert asyncio.run(ask()) == [None, "published"]
+
+
+def test_cancelled_caller_does_not_end_the_work_of_others() -> None:
+    async def ask() -> str | None:
+        question = Question("yes")
+        flights: Flights[str, str | None] = Flights()
+        callers = [asyncio.create_task(flights.join("key", question)) for _ in range(2)]
+        await asyncio.sleep(0)
+        callers[0].cancel()
+        await asyncio.sleep(0)
+        question.answered.set()
+        assert question.asked == 1
+        return await callers[1]
+
+    assert asyncio.run(ask()) == "yes"
+
+
+def test_work_that_fails_fails_for_all_and_is_tried_anew() -> None:
+    async def fail() -> str:
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+
+    async def succeed() -> str:
+        return "yes"
+
+    async def ask() -> str:
+        flights: Flights[str, str] = Flights()
+        failed = await asyncio.gather(*(flights.join("key", fail) for _ in range(3)), return_exceptions=True)
+        assert [type(one) for one in failed] == [ZeroDivisionError] * 3
+        return await flights.join("key", succeed)
+
+    assert asyncio.run(ask()) == "yes"
+
+
+def test_limit_of_recent_answers_holds() -> None:
+    async def ask() -> int:
+        question = Question("yes")
+        question.answered.set()
+        recent: Recent[int, str] = Recent(ttl_s=1, limit=2, clock=Clock())
+        for key in (1, 2, 3, 1):
+            await recent.get(key, question)
+        return question.asked
+
+    assert asyncio.run(ask()) == 4
+
+
+@pytest.mark.parametrize("size_bytes", [0, 20])
+def test_empty_bytes_are_held_too(size_bytes: int) -> None:
+    memory: BytesMemory[str] = BytesMemory(20)
+    memory.put("a", bytes(size_bytes))
+    assert memory.get("a") == bytes(size_bytes)
