@@ -14,9 +14,9 @@ from shelfsight.database.engine import Database, open_database
 from shelfsight.errors import ConflictError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection
 
 INSERT = """
 INSERT INTO model_metadata (version, file_path, file_size_bytes, checksum_sha256, architecture, quantization, status)
@@ -41,8 +41,8 @@ def session(database: Database, *settings: str) -> Iterator[Connection]:
         connection.invalidate()
 
 
-def rows(connection: Connection, query: str) -> Sequence[Row[Any]]:
-    return connection.execute(text(query)).all()
+def rows(connection: Connection, query: str) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in connection.execute(text(query))]
 
 
 @pytest.fixture
@@ -81,14 +81,14 @@ def owned(postgresql_url: str) -> Iterator[Database]:
 def test_an_operators_statements_run_as_they_are(postgresql: Database) -> None:
     with session(postgresql) as sql:
         sql.execute(text(INSERT))
-        assert [tuple(row)[:4] for row in rows(sql, LIST)] == [("v1.1.0", 0, "testing", False)]
+        assert [row[:4] for row in rows(sql, LIST)] == [("v1.1.0", 0, "testing", False)]
         for statement in (
             "UPDATE model_metadata SET shadow_mode = true, shadow_percentage = 10 WHERE version = 'v1.1.0'",
             "UPDATE model_metadata SET status = 'active', rollout_percentage = 10 WHERE version = 'v1.1.0'",
             "UPDATE model_metadata SET rollout_percentage = 100, is_stable = true WHERE version = 'v1.1.0'",
         ):
             assert sql.execute(text(statement)).rowcount == 1
-        assert [tuple(row)[:4] for row in rows(sql, LIST)] == [("v1.1.0", 100, "active", True)]
+        assert [row[:4] for row in rows(sql, LIST)] == [("v1.1.0", 100, "active", True)]
     with session(postgresql) as sql:
         sql.execute(text("UPDATE model_metadata SET is_stable = false WHERE version = 'v1.1.0'"))
         sql.execute(
@@ -286,4 +286,4 @@ def test_ml_models_is_the_history_with_failures(database: Database) -> None:
         tx.execute(text(insert), {"v": None, "s": "failed"})
     with database.read() as tx:
         found = rows(tx, "SELECT version, active FROM ml_models ORDER BY id")
-    assert [(row.version, bool(row.active)) for row in found] == [("v1.0.0", True), (None, False)]
+    assert [(version, bool(active)) for version, active in found] == [("v1.0.0", True), (None, False)]

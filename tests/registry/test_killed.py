@@ -43,15 +43,15 @@ def served(registry: Registry) -> str:
     return version
 
 
-def check_nothing_is_orphaned(registry: Registry) -> None:
-    """Every file in storage belongs to a version that the database knows."""
+def check_nothing_is_orphaned(registry: Registry, channel: str = CHANNEL) -> None:
+    """Every file in storage belongs to a version that the database knows; only `channel` has any."""
     with registry.database.read() as tx:
-        versions = [one.version for one in store.versions(tx, CHANNEL)]
+        versions = [one.version for one in store.versions(tx, channel)]
         blobs = store.used_blobs(tx)
     wanted = {layout.blob(sha256) for sha256 in blobs}
     for version in versions:
-        folder = layout.version_folder(CHANNEL, version)
-        manifest = files.read_manifest(registry.storage, CHANNEL, version)
+        folder = layout.version_folder(channel, version)
+        manifest = files.read_manifest(registry.storage, channel, version)
         wanted |= {f"{folder}/{name}" for name in (*files.public_names(manifest), "report.json")}
     assert {file.path for file in registry.storage.list("")} == wanted
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -412,3 +414,28 @@ def test_a_storage_that_may_only_be_read_refuses_a_publish_in_one_sentence(
     with pytest.raises(StorageError):
         publish(reading, Order(folder=tiny_bundles[1], channel="default"))
     assert latest.read(reading.storage, "default") == "1.0.0"
+
+
+def test_a_disk_that_is_full_refuses_a_publish_and_serves_on(
+    sqlite: Database, tiny_bundles: Bundles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = sum(path.stat().st_size // 4096 + 2 for path in tiny_bundles[0].rglob("*"))
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    options = f"size={pages * 4096}"  # room for one version
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", disk], capture_output=True, check=False)
+    registry = Registry(database=sqlite, storage=open_storage(disk / "assets"))
+    try:
+        publish(registry, Order(folder=tiny_bundles[0], channel="default"))
+        if mounted.returncode:  # not allowed to mount: say what a full disk says
+            monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, os.strerror(28))))
+        with pytest.raises(StorageError, match="full"):
+            publish(registry, Order(folder=tiny_bundles[1], channel="default"))
+        monkeypatch.undo()
+        assert latest.read(registry.storage, "default") == "1.0.0"
+        versions.verify(registry, "default")
+        clean_up(registry)
+        check_nothing_is_orphaned(registry, "default")
+    finally:
+        if not mounted.returncode:
+            subprocess.run(["umount", disk], check=True)
