@@ -59,7 +59,7 @@ def open_session(model: bytes) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as exc:  # onnxruntime's errors share no narrower base
-        raise BundleError(f"onnxruntime does not load the model ({_first_line(exc)}): publish it again") from exc
+        raise BundleError(f"onnxruntime does not load the model ({first_line(exc)}): publish it again") from exc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -117,5 +117,6 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _first_line(exc: Exception) -> str:
-    return str(exc).splitlines()[0][:200]
+def first_line(exc: Exception) -> str:
+    """Return what an error of onnxruntime says, without where in its source it says so."""
+    return (str(exc).splitlines() or [type(exc).__name__])[0][:200]

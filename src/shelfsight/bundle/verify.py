@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, TypeVar
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 from onnx import numpy_helper
-from pydantic import ValidationError
 
 from shelfsight.bundle.coding import Coded
-from shelfsight.bundle.documents import (
-    FORMAT_VERSION,
-    BlobEntry,
-    Document,
-    FileEntry,
-    Manifest,
-    Metadata,
-)
-from shelfsight.bundle.recogniser import Recogniser, Runtime, open_session
+from shelfsight.bundle.foreign import check_foreign
+from shelfsight.bundle.model_safety import check_ort, parse_onnx
+from shelfsight.bundle.recogniser import Recogniser, Runtime, first_line, open_session
+from shelfsight.bundle.stamp import read_manifest, read_metadata
 from shelfsight.errors import BundleError
 
 if TYPE_CHECKING:
@@ -30,6 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shelfsight.bundle.coding import Floats
+    from shelfsight.bundle.documents import BlobEntry, FileEntry, Manifest, Metadata
+
+__all__ = ["REQUIRED", "load_bundle", "read_manifest", "read_metadata", "verify_bundle"]
 
 REQUIRED = frozenset(
     {
@@ -42,7 +39,9 @@ REQUIRED = frozenset(
         "model.shards.json",
     }
 )
-_D = TypeVar("_D", bound=Document)
+_SUM_TOLERANCE = 0.05  # of probabilities, which a rounded softmax makes
+# What a document of ours raises when somebody has changed it.
+_DAMAGED = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 _BYTES = {"float32": 4, "int32": 4, "uint16": 2, "uint8": 1, "bool": 1}
 
 
@@ -50,10 +49,14 @@ def load_bundle(folder: Path, runtime: Runtime = Runtime.ONNX) -> Recogniser:
     """Return the bundle's recogniser; only the files that it needs are read.
 
     Raises:
-        BundleError: the folder holds no bundle, or the model's file is not the one the manifest names.
+        BundleError: the folder holds no bundle of ours, or the model's file is not the one the manifest names.
     """
     manifest = read_manifest(folder)
     metadata = read_metadata(folder)
+    if manifest.kind != "shelfsight":
+        raise BundleError(
+            f"{folder} was made elsewhere ({manifest.kind}) and only runs on devices: train one to use here"
+        )
     files = {file.name: file for file in manifest.files}
     if runtime.file not in files:
         raise BundleError(f"{folder} has no {runtime.file}: choose another runtime")
@@ -70,14 +73,24 @@ def verify_bundle(folder: Path) -> Manifest:
             than there are labels, or the models disagree.
     """
     manifest, metadata = read_manifest(folder), read_metadata(folder)
+    ours = manifest.kind == "shelfsight"
     missing = REQUIRED - {file.name for file in manifest.files}
-    if missing:
+    if ours and missing:
         raise BundleError(f"{folder}: the manifest does not name {', '.join(sorted(missing))}")
     if (manifest.version, manifest.channel_id) != (metadata.version, metadata.channel_id):
         raise BundleError(f"{folder}: manifest.json and metadata.json are of two versions: restore the bundle")
     files = {file.name: file for file in manifest.files}
-    blobs = {f"blobs/{blob.sha256}.bin": blob for blob in manifest.blobs}
     data = {name: _checked(folder, name, files) for name in files}
+    if ours:
+        _check_ours(folder, data, manifest, metadata)
+    else:
+        check_foreign(manifest, metadata, data)
+    return manifest
+
+
+def _check_ours(folder: Path, data: Mapping[str, bytes], manifest: Manifest, metadata: Metadata) -> None:
+    """Check that the models of one of our bundles run and are of one training."""
+    blobs = {f"blobs/{blob.sha256}.bin": blob for blob in manifest.blobs}
     parts = [_checked(folder, name, blobs) for name in blobs]
     sizes = {"weights.bin": len(data["weights.bin"])}
     shard_sizes = {f"../../{name}": blob.size for name, blob in blobs.items()}
@@ -86,43 +99,8 @@ def verify_bundle(folder: Path) -> Manifest:
     if b"".join(parts) != data["weights.bin"]:
         raise BundleError(f"{folder}: the blobs and weights.bin are not of one training: train again")
     _check_heads(folder, data, metadata)
+    check_ort(data["model.ort"], f"{folder / 'model.ort'}")
     _check_answers(folder, data, metadata)
-    return manifest
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """Return `manifest.json` of a bundle.
-
-    Raises:
-        BundleError: there is none, or it is not one that this version reads.
-    """
-    return _read(folder, "manifest.json", Manifest)
-
-
-def read_metadata(folder: Path) -> Metadata:
-    """Return `metadata.json` of a bundle.
-
-    Raises:
-        BundleError: there is none, or it is not one that this version reads.
-    """
-    return _read(folder, "metadata.json", Metadata)
-
-
-def _read(folder: Path, name: str, kind: type[_D]) -> _D:
-    try:
-        text = (folder / name).read_bytes()
-        found = json.loads(text).get("formatVersion")
-        if str(found).split(".")[0] != FORMAT_VERSION.split(".")[0]:
-            raise BundleError(f"{folder / name} has format {found}, this version reads {FORMAT_VERSION}: upgrade")
-        return kind.model_validate_json(text)
-    except (FileNotFoundError, NotADirectoryError):
-        raise BundleError(f"{folder} is not a bundle: it has no {name}") from None
-    except ValidationError as exc:
-        problem = exc.errors()[0]
-        where = ".".join(map(str, problem["loc"])) or "document"
-        raise BundleError(f"{folder / name} is damaged: {where}: {problem['msg']}") from exc
-    except (OSError, ValueError, AttributeError) as exc:
-        raise BundleError(f"{folder / name} cannot be read: {exc}") from exc
 
 
 def _checked(folder: Path, name: str, entries: Mapping[str, FileEntry | BlobEntry]) -> bytes:
@@ -153,8 +131,8 @@ def _check_layers_model(path: Path, data: bytes, sizes: Mapping[str, int], metad
             for group in document["weightsManifest"]
             for name in group["paths"]
         }
-    except (ValueError, KeyError, TypeError, IndexError) as exc:
-        raise BundleError(f"{path} is no layers model ({exc!r})") from exc
+    except _DAMAGED as exc:
+        raise BundleError(f"{path} is no layers model ({exc!r:.200})") from exc
     if outputs != len(metadata.labels):
         raise BundleError(f"{path} has {outputs} outputs for {len(metadata.labels)} labels")
     if filled != sizes:
@@ -163,24 +141,23 @@ def _check_layers_model(path: Path, data: bytes, sizes: Mapping[str, int], metad
 
 def _weight_size(weight: dict[str, Any]) -> int:
     dtype = weight.get("quantization", weight)["dtype"]
-    return int(np.prod(weight["shape"], dtype=np.int64)) * _BYTES[dtype]
+    return math.prod(int(side) for side in weight["shape"]) * _BYTES[dtype]
 
 
 def _check_heads(folder: Path, data: Mapping[str, bytes], metadata: Metadata) -> None:
     """Check that all models carry the same head: it is what differs from one training to the next."""
     try:
         kernel, bias = _layers_head(data["model.json"], data["weights.bin"], len(metadata.labels))
-    except (KeyError, IndexError, TypeError, ValueError) as exc:
-        raise BundleError(f"{folder / 'model.json'} does not end in a head of uint8 weights ({exc!r})") from exc
+        with np.errstate(all="ignore"):  # of a scale that somebody changed
+            values = kernel.values()
+    except _DAMAGED as exc:
+        raise BundleError(f"{folder / 'model.json'} does not end in a head of uint8 weights ({exc!r:.200})") from exc
     pixels = kernel.codes.T[:, :, None, None]  # INT8 has the head as a convolution
-    for runtime, name, values in (
-        (Runtime.ONNX, "head/kernel", kernel.values()),
-        (Runtime.INT8, "head/kernel/codes", pixels),
-    ):
+    for runtime, name, wanted in ((Runtime.ONNX, "head/kernel", values), (Runtime.INT8, "head/kernel/codes", pixels)):
         constants = _constants(folder / runtime.file, data[runtime.file])
         same = [
             np.array_equal(constants.get(key, np.empty(0)), want)
-            for key, want in ((name, values), ("head/bias", bias))
+            for key, want in ((name, wanted), ("head/bias", bias))
         ]
         if not all(same):
             raise BundleError(f"{folder}: {runtime.file} and weights.bin are not of one training: train again")
@@ -192,25 +169,30 @@ def _layers_head(document: bytes, weights: bytes, labels: int) -> tuple[Coded, F
     shape, coding = entry["shape"], entry["quantization"]
     bias = np.frombuffer(weights[-4 * labels :], np.float32)
     codes = np.frombuffer(weights[-4 * labels - _weight_size(entry) : -4 * labels], np.uint8).reshape(shape)
-    return Coded(codes=codes, minimum=coding["min"], scale=coding["scale"]), bias
+    return Coded(codes=codes, minimum=float(coding["min"]), scale=float(coding["scale"])), bias
 
 
 def _constants(path: Path, model: bytes) -> dict[str, NDArray[Any]]:
+    graph = parse_onnx(model, str(path)).graph
     try:
-        graph = onnx.load_model_from_string(model).graph
-    except Exception as exc:  # protobuf's errors are not exported where type checkers see them
-        raise BundleError(f"{path} is no ONNX model ({exc}): train again") from exc
-    return {constant.name: numpy_helper.to_array(constant) for constant in graph.initializer}
+        return {constant.name: numpy_helper.to_array(constant) for constant in graph.initializer}
+    except Exception as exc:  # onnx raises what comes to it
+        raise BundleError(f"{path} has damaged constants ({exc!r:.200}): train again") from exc
 
 
 def _check_answers(folder: Path, data: Mapping[str, bytes], metadata: Metadata) -> None:
     """Check that every model runs, and that the two INT8 files give the same answer."""
     size = metadata.image_size
     picture = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
-    answers = {
-        runtime: _recogniser(folder / runtime.file, data[runtime.file], metadata).probabilities(picture)
-        for runtime in Runtime
-    }
+    answers = {}
+    for runtime in Runtime:
+        recogniser = _recogniser(folder / runtime.file, data[runtime.file], metadata)
+        try:
+            answers[runtime] = recogniser.probabilities(picture)
+        except Exception as exc:  # onnxruntime's errors share no narrower base
+            raise BundleError(f"{folder / runtime.file} does not run ({first_line(exc)}): train again") from exc
+        if not np.isfinite(answers[runtime]).all() or abs(float(answers[runtime].sum()) - 1) > _SUM_TOLERANCE:
+            raise BundleError(f"{folder / runtime.file} gives no probabilities that sum to 1: train again")
     if not np.allclose(answers[Runtime.INT8], answers[Runtime.ORT], atol=0.05):
         raise BundleError(f"{folder}: model.ort and model.int8.onnx give different answers: train again")
 
@@ -218,11 +200,9 @@ def _check_answers(folder: Path, data: Mapping[str, bytes], metadata: Metadata) 
 def _recogniser(path: Path, model: bytes, metadata: Metadata) -> Recogniser:
     """Return the recogniser of a model whose bytes are checked, if it has one output per label."""
     session = open_session(model)
-    (output,) = session.get_outputs()
-    if output.name != "probabilities" or output.shape[-1] != len(metadata.labels):
-        raise BundleError(
-            f"{path} puts out {output.name} {output.shape}, wanted probabilities of {len(metadata.labels)} labels"
-        )
+    outputs = [(output.name, output.shape[-1:]) for output in session.get_outputs()]
+    if outputs != [("probabilities", [len(metadata.labels)])]:
+        raise BundleError(f"{path} puts out {outputs}, wanted probabilities of {len(metadata.labels)} labels")
     return Recogniser(
         labels=metadata.labels,
         threshold=metadata.threshold,

@@ -53,10 +53,13 @@ def _show(manifest: Manifest, metadata: Metadata) -> None:
         f"{metadata.product_count} products, {metadata.image_count} photos, "
         f"{percent(metadata.accuracy)} right on held-out photos, threshold {metadata.threshold:.2f}"
     )
-    print_line(
-        f"Trained {metadata.trained_at:%Y-%m-%d %H:%M} UTC in {metadata.training_duration:.1f} s by Shelfsight "
-        f"{manifest.code_version} on {manifest.backbone.name} ({manifest.backbone.sha256[:12]})"
-    )
+    if manifest.backbone is None:
+        print_line(f"Trained {metadata.trained_at:%Y-%m-%d %H:%M} UTC elsewhere ({manifest.kind})")
+    else:
+        print_line(
+            f"Trained {metadata.trained_at:%Y-%m-%d %H:%M} UTC in {metadata.training_duration:.1f} s by Shelfsight "
+            f"{manifest.code_version} on {manifest.backbone.name} ({manifest.backbone.sha256[:12]})"
+        )
     console.print(_file_table(manifest))
     print_line("[green]Every file is whole, every model loads, and they belong together.[/]")
 

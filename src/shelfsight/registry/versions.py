@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shelfsight.bundle.stamp import verify_in_child
+from shelfsight.bundle.check import verify_in_child
 from shelfsight.database.engine import SYSTEM
 from shelfsight.registry import files, latest, layout, rules, store
 from shelfsight.registry.publish import Order, Registry, publish
