@@ -6,7 +6,13 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from typer.testing import CliRunner
+
+from shelfsight.cli import app
+from shelfsight.errors import ShelfsightError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,3 +56,31 @@ def started(*arguments: object, **environment: str) -> Iterator[subprocess.Popen
             yield process
         finally:
             process.terminate()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What a command printed and exited with."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run_here(*arguments: object) -> Done:
+    """Return what the command does, without a process of its own: much quicker, where the process does not matter."""
+    result = CliRunner().invoke(app, [*map(str, arguments)])
+    if isinstance(result.exception, ShelfsightError):
+        return Done(
+            returncode=result.exception.exit_code, stdout=result.stdout, stderr=f"Error: {result.exception}\n"
+        )
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Done(returncode=result.exit_code, stdout=result.stdout, stderr=result.stderr)
+
+
+def done(*arguments: object) -> str:
+    """Return what the command prints, which must not fail."""
+    result = run_here(*arguments)
+    assert result.returncode == 0, result.stderr
+    return result.stdout

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -17,23 +18,68 @@ from tests.cli.command import run
 from tests.conftest import CORNER_SHOP, ROOT, TRY
 from tests.tiny import paint_shop
 
-COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
+COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+GROUPS = sorted(name for name, command in COMMANDS.items() if hasattr(command, "commands"))
+MEMBERS = [(group, name) for group in GROUPS for name in COMMANDS[group].commands]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+def _section(command: str) -> str:
+    """Return what the documentation says of a command or group."""
+    documented = (ROOT / "docs" / "reference" / "cli.md").read_text()
+    return documented.split(f"\n## `shelfsight {command}")[1].split("\n## ")[0]
+
+
+def _options(command: Any) -> set[str]:
+    names = {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
+    return {name for name in names if name.startswith("-")} - {"--help"}
+
+
+def _documented(text: str) -> set[str]:
+    return set(re.findall(r"(?<=`)--?[a-z-]+", text))
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - set(GROUPS)))
 def test_every_command_explains_itself_and_is_in_the_documentation(command: str) -> None:
     shown = CliRunner().invoke(app, [command, "--help"])
     assert shown.exit_code == 0
     assert "Usage:" in shown.stdout
-    documented = (ROOT / "docs" / "reference" / "cli.md").read_text()
-    section = documented.split(f"\n## `shelfsight {command}")[1].split("\n## ")[0]
-    parameters = get_command(app).commands[command].params  # type: ignore[attr-defined]
-    options = {name for one in parameters for name in (*one.opts, *one.secondary_opts) if name.startswith("-")}
-    assert options - {"--help"} == set(re.findall(r"(?<=`)--?[a-z-]+", section))
+    assert _options(COMMANDS[command]) == _documented(_section(command))
 
 
-def test_help_starts_without_numerics() -> None:
-    heavy = ("numpy", "onnx", "onnxruntime", "torch", "PIL")
+@pytest.mark.parametrize(("group", "name"), MEMBERS)
+def test_every_command_of_a_group_is_a_row_of_its_table_with_its_arguments_and_options(group: str, name: str) -> None:
+    command = COMMANDS[group].commands[name]
+    arguments = [one.metavar for one in command.params if one.param_type_name == "argument"]
+    called = " ".join([name, *arguments]).replace("|", r"\|")
+    rows = [row for row in _section(group).splitlines() if row.startswith(f"| `{called}` |")]
+    assert len(rows) == 1, f"no row of {called}"
+    assert _options(command) == _documented(rows[0])
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_alone_shows_its_help_and_the_documentation_has_no_command_more(group: str) -> None:
+    shown = CliRunner().invoke(app, [group])
+    assert "Usage:" in shown.output
+    for name, command in COMMANDS[group].commands.items():
+        assert command.help
+        assert f" {name} " in shown.output
+    rows = re.findall(r"^\| `([a-z-]+)", _section(group), re.MULTILINE)
+    assert sorted(rows) == sorted(COMMANDS[group].commands)
+
+
+def test_help_starts_without_numerics_database_and_server() -> None:
+    heavy = (
+        "numpy",
+        "onnx",
+        "onnxruntime",
+        "torch",
+        "PIL",
+        "sqlalchemy",
+        "fastapi",
+        "pydantic",
+        "uvicorn",
+        "structlog",
+    )
     script = f"import sys, shelfsight.cli; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

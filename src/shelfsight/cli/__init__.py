@@ -11,7 +11,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shelfsight import __version__
-from shelfsight.cli import demo, evaluate, inspect, predict, train
+from shelfsight.cli import (
+    channels,
+    db,
+    demo,
+    evaluate,
+    images,
+    inspect,
+    predict,
+    products,
+    releases,
+    serve,
+    token,
+    train,
+    versions,
+)
 from shelfsight.cli.streams import discard_unwritten, prepare_streams
 from shelfsight.errors import ShelfsightError
 
@@ -26,7 +40,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (train, predict, evaluate, inspect, demo):
+for module in (
+    train,
+    predict,
+    evaluate,
+    inspect,
+    demo,
+    serve,
+    channels,
+    products,
+    images,
+    versions,
+    releases,
+    db,
+    token,
+):
     module.register(app)
 
 

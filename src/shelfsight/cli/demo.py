@@ -35,11 +35,12 @@ def demo(
     """Train on the example shop (or your photos) and open a till that recognises its products."""
     from tempfile import TemporaryDirectory
 
+    from shelfsight.cli.listening import listen
     from shelfsight.cli.train import run_training, show_report
     from shelfsight.training.train import TrainingOptions
     from shelfsight.web.demo import build_demo
 
-    listener = _listen(port)
+    listener = listen("127.0.0.1", port)  # before the training, so that a busy port is said at once
     shop = _own_shop(source) if source else _example_shop()
     with TemporaryDirectory(prefix="shelfsight-demo-") as folder:  # its own: two demos do not meet
         bundle = Path(folder, "bundle")
@@ -87,22 +88,6 @@ def _example_shop() -> _Shop:
     )
 
 
-def _listen(port: int) -> socket.socket:
-    """Return a socket on 127.0.0.1; taken before the training, so that a busy port is said at once."""
-    import socket
-
-    from shelfsight.errors import UsageError
-
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(("127.0.0.1", port))
-        listener.listen()  # the browser may ask before the server runs: it waits instead of being refused
-    except OSError as exc:
-        raise UsageError(f"port {port} cannot be used ({exc.strerror}): choose another with --port, or 0") from exc
-    return listener
-
-
 def _products(report: Report, shop: _Shop) -> list[DemoProduct]:
     """Return the products in the order of the labels, each with its first photo as its picture."""
     from shelfsight.training.source import base_folder
@@ -129,9 +114,10 @@ def _serve(app: Starlette, listener: socket.socket, path: str, *, browser: bool)
 
     import uvicorn
 
+    from shelfsight.cli.listening import address_of
     from shelfsight.cli.output import print_line
 
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}{path}"
+    url = f"{address_of(listener)}{path}"
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
     with suppress(KeyboardInterrupt):  # uvicorn shuts down, then raises the signal again
         print_line(f"\n[bold green]The till is open at {url}[/]   (Ctrl-C closes it)")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shelfsight.cli.runtime import RuntimeOption
+from shelfsight.cli.parameters import RuntimeOption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

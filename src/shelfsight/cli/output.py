@@ -22,12 +22,16 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from pydantic import BaseModel
 
     from shelfsight.training.report import ConfusedPair, SkippedFile
 
 _AT_TERMINAL = sys.stdout is not None and sys.stdout.isatty()  # None where the shell closed it
 _WIDTH = None if _AT_TERMINAL else 200  # tables in a pipe are for programs: not folded at 80
+_IN_ONE_CELL = str.maketrans("\t\r\n", "   ")
 
 console = Console(highlight=False, emoji=False, width=_WIDTH)
 """Where results go: standard output."""
@@ -84,6 +88,50 @@ def print_line(markup: str) -> None:
     console.print(markup, soft_wrap=True)
 
 
+def print_plain(text: str) -> None:
+    """Print text as it is, for a program to read, and at once: the reader may be waiting."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str] = ()) -> None:
+    """Print rows under the names of their columns: a table at a terminal, lines with tabs in a pipe.
+
+    Args:
+        right: columns of numbers, which end at the same place.
+    """
+    if not sys.stdout.isatty():
+        print_plain("\n".join("\t".join(cell.translate(_IN_ONE_CELL) for cell in row) for row in (columns, *rows)))
+        return
+    table = Table()
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)
+
+
+def print_facts(facts: Iterable[tuple[str, str]]) -> None:
+    """Print what there is to know of one thing: a table at a terminal, lines of name, tab and value in a pipe."""
+    if not sys.stdout.isatty():
+        print_plain("\n".join(f"{name}\t{value.translate(_IN_ONE_CELL)}" for name, value in facts))
+        return
+    table = Table(show_header=False)
+    for name, value in facts:
+        table.add_row(escape(name), escape(value))
+    console.print(table)
+
+
+def print_documents(documents: Iterable[BaseModel]) -> None:
+    """Print documents as one JSON array, each as REST answers with it."""
+    print_json("[" + ",\n".join(document.model_dump_json(by_alias=True) for document in documents) + "]")
+
+
+def print_document(document: BaseModel) -> None:
+    """Print a document as REST answers with it."""
+    print_json(document.model_dump_json(by_alias=True))
+
+
 def print_skipped(items: Sequence[SkippedFile]) -> None:
     """Print a line for each file that could not be used."""
     for item in items:
@@ -91,7 +139,7 @@ def print_skipped(items: Sequence[SkippedFile]) -> None:
 
 
 def print_json(text: str) -> None:
-    """Print JSON as it is, whatever the terminal's width or colours, and at once: the reader may be waiting.
+    """Print JSON as it is, whatever the terminal's width or colours.
 
     Where standard output cannot hold a character (or nothing can: half of a pair), all text is escaped to ASCII.
     """
@@ -99,8 +147,7 @@ def print_json(text: str) -> None:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
         text = "".join(letter if letter.isascii() else dumps(letter)[1:-1] for letter in text)
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    print_plain(text)
 
 
 def pair_table(title: str, pairs: Sequence[ConfusedPair]) -> Table:
@@ -115,3 +162,13 @@ def pair_table(title: str, pairs: Sequence[ConfusedPair]) -> Table:
 def percent(share: float | None) -> str:
     """Return a share as people read it."""
     return "–" if share is None else f"{share:.1%}".replace("%", " %")
+
+
+def moment(at: datetime | None) -> str:
+    """Return a moment as people read it, in UTC."""
+    return "–" if at is None else f"{at:%Y-%m-%d %H:%M}"
+
+
+def size(size_bytes: int) -> str:
+    """Return a size as people read it."""
+    return f"{size_bytes / 1e6:,.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:,.1f} kB"
