@@ -4,246 +4,46 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import func, select
 
 from shelfsight.catalog.rules import (
-    Change,
     ChangeKind,
-    ChannelSettings,
-    Image,
-    Product,
     ProductDetails,
     ProductState,
-    ReleasePolicy,
-    RetrainTrigger,
-    Stamp,
-    TrainingStatus,
-    Visibility,
 )
 from shelfsight.catalog.store import channels, images, products
 from shelfsight.catalog.store.changes import changes_since
 from shelfsight.database import tables
 from shelfsight.errors import ConflictError, NotFoundError, StaleWriteError, UsageError
+from tests.contract.catalog import (
+    APPLE,
+    MARIA,
+    NAMES,
+    NOW,
+    PEAR,
+    add,
+    history,
+    image,
+    kinds,
+    listed,
+    sha256,
+    stored,
+    wanted,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shelfsight.database.engine import Database
-
-NOW = datetime(2026, 5, 4, 12, 30, tzinfo=UTC)
-MARIA = Stamp(actor="maria", at=NOW)
-APPLE = ProductDetails(name="Apple", sku="A-1", barcodes=("4006381333931",), price=Decimal("0.35"), currency="EUR")
-PEAR = ProductDetails(name="Pear")
-NAMES = {
-    "accents": "Crème brûlée à l'orange",
-    "right to left": "חלב 3% תנובה \u200f1 ליטר",
-    "arabic": "حليب كامل الدسم",
-    "emoji": "🥐🍎 👩‍🌾 Farmer's 🇫🇷",
-    "chinese": "老干妈 风味豆豉油制辣椒",
-    "500 characters": "ß" * 500,
-    "quotes": """'; DROP TABLE products; -- "%_\\""",
-}
-
-
-def sha256(number: int) -> str:
-    return f"{number:064x}"
-
-
-def image(product_id: str, number: int) -> Image:
-    return Image(
-        product_id=product_id,
-        sha256=sha256(number),
-        media_type="image/jpeg",
-        size_bytes=1000 + number,
-        width=640,
-        height=480,
-        created_at=NOW,
-    )
-
-
-def history(database: Database, channel_id: str = "default") -> list[Change]:
-    with database.read() as connection:
-        return changes_since(connection, channel_id, 0, 10_000)
-
-
-def kinds(database: Database) -> list[str]:
-    return [entry.kind for entry in history(database)]
-
-
-def add(database: Database, product_id: str, details: ProductDetails = APPLE, channel_id: str = "default") -> Product:
-    with database.write(actor="maria") as connection:
-        return products.add(connection, channel_id, product_id, details, MARIA)
-
-
-def stored(database: Database, product_id: str) -> Product:
-    with database.read() as connection:
-        return products.get(connection, "default", product_id)
-
-
-def wanted(details: ProductDetails) -> dict[str, Any]:
-    return {each.name: getattr(details, each.name) for each in fields(details)}
-
-
-def listed(database: Database, **query: Any) -> list[str]:
-    with database.read() as connection:
-        return [product.id for product in products.page(connection, "default", limit=100, **query)]
-
-
-def test_a_new_channel_has_the_defaults_and_a_token_of_its_own(database: Database) -> None:
-    with database.write() as connection:
-        made = channels.create(connection, "T_1", {"name": "Tante Emma"}, MARIA)
-    with database.read() as connection:
-        channel = channels.get(connection, "T_1")
-        assert channels.by_token(connection, channel.token) == channel
-        assert channels.by_token(connection, "ck_unknown") is None
-        assert channel.token != channels.get(connection, "default").token
-    assert channel == made
-    assert (channel.name, channel.created_at, channel.revision) == ("Tante Emma", NOW, 0)
-    assert channel.settings == ChannelSettings()
-    assert channel.settings.model_retrain_triggers == set(RetrainTrigger)
-    assert channel.token not in repr(channel)
-
-
-def test_a_channel_made_by_sql_has_the_same_defaults(database: Database) -> None:
-    with database.write() as connection:
-        connection.execute(insert(tables.channels).values(id="by_hand", token="ck_by_hand"))
-    with database.read() as connection:
-        assert channels.get(connection, "by_hand").settings == ChannelSettings()
-
-
-@pytest.mark.parametrize("channel_id", ["", "a/b", "..", "é", "a b", "x" * 65, "blobs", "Blobs", "-x", "a\n"])
-def test_what_cannot_name_a_folder_names_no_channel(database: Database, channel_id: str) -> None:
-    with pytest.raises(UsageError), database.write() as connection:
-        channels.create(connection, channel_id, {}, MARIA)
-
-
-def test_a_channel_is_made_once(database: Database) -> None:
-    with pytest.raises(ConflictError, match="there already"), database.write() as connection:
-        channels.create(connection, "default", {}, MARIA)
-
-
-def test_settings_come_back_as_they_were_saved_and_are_in_the_history(database: Database) -> None:
-    with database.write() as connection:
-        changed = channels.change(
-            connection,
-            "default",
-            {
-                "name": "Laden",
-                "model_base_url": "https://cdn.example/models",
-                "model_auto_retrain_enabled": False,
-                "model_retrain_triggers": frozenset({RetrainTrigger.SCHEDULE}),
-                "model_retrain_debounce_seconds": 5,
-                "time_zone": "Europe/Berlin",
-                "visibility": Visibility.PRIVATE,
-                "release_policy": ReleasePolicy.STAGED,
-                "accuracy_threshold": 0.85,
-                "learn_from_corrections": True,
-            },
-            stamp=MARIA,
-        )
-    with database.read() as connection:
-        assert channels.get(connection, "default") == changed
-    assert changed.settings_revision == changed.revision == 1
-    assert [(entry.revision, entry.kind, entry.actor, entry.at) for entry in history(database)] == [
-        (1, ChangeKind.SETTINGS_CHANGED, "maria", NOW)
-    ]
-
-
-def test_settings_that_are_so_already_make_no_entry(database: Database) -> None:
-    with database.write() as connection:
-        channels.change(connection, "default", {"time_zone": "UTC"}, stamp=MARIA)
-    assert history(database) == []
-
-
-def test_second_writer_of_settings_with_old_revision_is_refused(database: Database) -> None:
-    with database.write() as connection:
-        channels.change(connection, "default", {"name": "First"}, stamp=MARIA, expected=0)
-    with pytest.raises(StaleWriteError, match="at revision 1, not 0"), database.write() as connection:
-        channels.change(connection, "default", {"name": "Second"}, stamp=MARIA, expected=0)
-
-
-@pytest.mark.parametrize("zone", ["Mars/Olympus", "", "../../etc/passwd", "/etc/localtime", "Europe", "a\0b", "é"])
-def test_a_time_zone_that_does_not_exist_is_refused(database: Database, zone: str) -> None:
-    with pytest.raises(UsageError, match="time zone"), database.write() as connection:
-        channels.change(connection, "default", {"time_zone": zone}, stamp=MARIA)
-
-
-def test_a_new_token_replaces_the_old_one(database: Database) -> None:
-    with database.write() as connection:
-        old = channels.get(connection, "default").token
-        new = channels.rotate_token(connection, "default", MARIA).token
-    with database.read() as connection:
-        assert channels.by_token(connection, old) is None
-        assert channels.by_token(connection, new) == channels.get(connection, "default")
-
-
-def test_a_trainings_progress_is_no_change_of_the_settings(database: Database) -> None:
-    with database.write() as connection:
-        channels.set_training(connection, "default", TrainingStatus.READY, last_trained=NOW)
-        channels.set_training(connection, "default", TrainingStatus.QUEUED)
-        channel = channels.get(connection, "default")
-    assert channel.settings.model_training_status is TrainingStatus.QUEUED
-    assert channel.settings.model_last_trained == NOW
-    assert (channel.revision, channel.settings_revision) == (0, 0)
-
-
-def test_channels_are_listed_page_by_page(database: Database) -> None:
-    with database.write() as connection:
-        for name in ("a", "b", "c"):
-            channels.create(connection, name, {}, MARIA)
-    with database.read() as connection:
-        first = channels.page(connection, after=None, limit=3)
-        second = channels.page(connection, after=first[-1].id, limit=3)
-    assert sorted(channel.id for channel in first + second) == ["a", "b", "c", "default"]
-
-
-def test_a_deleted_channel_leaves_nothing_but_its_audit(database: Database) -> None:
-    with database.write(actor="maria") as connection:
-        for channel_id in ("gone", "stays"):
-            channels.create(connection, channel_id, {}, MARIA)
-            products.add(connection, channel_id, "p", APPLE, MARIA)
-            images.add(connection, channel_id, "p", [image("p", 1)], MARIA)
-            version = {"channel_id": channel_id, "version": "v1.0.0"}
-            connection.execute(insert(tables.version_blobs).values(**version, sha256=sha256(9)))
-            connection.execute(insert(tables.model_metadata).values(**version, file_path="models/x.ort"))
-            connection.execute(insert(tables.trainings).values(channel_id=channel_id))
-            connection.execute(insert(tables.leases).values(name=f"publish:{channel_id}"))
-            connection.execute(insert(tables.tokens).values(id=channel_id, secret_sha256="0", channel_id=channel_id))
-    with database.write(actor="maria") as connection:
-        for token_id, scopes in {"only": ["channel:gone:read"], "more": ["channel:gone:write", "admin"]}.items():
-            token = {"id": token_id, "secret_sha256": "0", "scopes": scopes}
-            connection.execute(insert(tables.tokens).values(token))
-        channels.delete(connection, "gone")
-        left = {row.id: row.scopes for row in connection.execute(select(tables.tokens))}
-        assert left == {"stays": [], "more": ["admin"]}
-        connection.execute(delete(tables.tokens).where(tables.tokens.c.id == "more"))
-    of_channel = [
-        table
-        for metadata in (tables.metadata, tables.public)
-        for table in metadata.sorted_tables
-        if "channel_id" in table.c and table.name != "audit"
-    ]
-    with database.read() as connection:
-        for table in of_channel:
-            assert set(connection.scalars(select(table.c.channel_id))) == {"stays"}, table.name
-        assert list(connection.scalars(select(tables.leases.c.name))) == ["publish:stays"]
-        assert "gone" in set(connection.scalars(select(tables.audit.c.channel_id)))
-        with pytest.raises(NotFoundError):
-            channels.get(connection, "gone")
-
-
-def test_the_default_channel_cannot_be_deleted(database: Database) -> None:
-    with pytest.raises(ConflictError, match="cannot be deleted"), database.write() as connection:
-        channels.delete(connection, "default")
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)

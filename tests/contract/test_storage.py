@@ -18,10 +18,11 @@ from obstore.store import S3Store
 from shelfsight.errors import ConflictError, NotFoundError, StorageError, UsageError
 from shelfsight.storage import Storage, StoredFile, check_path, open_storage
 from shelfsight.storage.local import FolderStorage
-from tests.servers import S3Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.servers import S3Server
 
 FORBIDDEN = (
     *("", "/", "/etc/passwd", "..", "../x", "a/../../x", "a/..", ".", "./a", "a/./b", "a//b", "a/"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Self, TypeV
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
+from shelfsight.catalog.rules import CHANNEL_PATTERN
 from shelfsight.errors import BundleError
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ _NUMBER = r"(0|[1-9][0-9]*)"
 _PRE_RELEASE = rf"({_NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
 VERSION_PATTERN = rf"^{_NUMBER}\.{_NUMBER}\.{_NUMBER}(-{_PRE_RELEASE}(\.{_PRE_RELEASE})*)?$"
 """A model's version: semver, without build metadata, which storage paths could not hold."""
-
-CHANNEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
-"""A channel's id: safe in a path, a URL and a file name everywhere."""
 
 MAX_IMAGE_SIZE = 1024
 """Largest height and width of a picture that a model may ask for, in pixels."""

@@ -9,7 +9,6 @@ import re
 from typing import TYPE_CHECKING, TypeVar
 
 from shelfsight.bundle.documents import (
-    CHANNEL_PATTERN,
     FORMAT_VERSION,
     VERSION_PATTERN,
     Document,
@@ -21,6 +20,7 @@ from shelfsight.bundle.documents import (
     parse_document,
     parse_object,
 )
+from shelfsight.catalog.rules import check_channel_id
 from shelfsight.errors import BundleError, OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -88,8 +88,7 @@ def check_stamp(channel: str, version: str) -> None:
     Raises:
         UsageError: one of them may not.
     """
-    if not re.fullmatch(CHANNEL_PATTERN, channel):
-        raise UsageError(f"{channel!r} is no channel id: use up to 64 letters, digits, dots, dashes and underscores")
+    check_channel_id(channel)
     if not re.fullmatch(VERSION_PATTERN, version) or len(version) > _MAX_VERSION:
         raise UsageError(f"{version!r} is no version: use one such as 1.4.2")
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from shelfsight.database.engine import Database
     from shelfsight.storage import Storage
 
+ROOT = "images"
+"""The folder of all images in the storage."""
+
 MAX_IMAGE_BYTES = min(50 * 2**20, MAX_BYTES)
 """Largest picture that is kept."""
 
@@ -116,7 +119,12 @@ def add_images(
 
 def image_path(channel_id: str, sha256: str) -> str:
     """Return where an image lies in the storage."""
-    return f"images/{channel_id}/{sha256[:2]}/{sha256}"
+    return f"{images_folder(channel_id)}/{sha256[:2]}/{sha256}"
+
+
+def images_folder(channel_id: str) -> str:
+    """Return where the images of a channel lie in the storage; never served with the models."""
+    return f"{ROOT}/{channel_id}"
 
 
 def read_image(stores: Stores, channel_id: str, sha256: str) -> bytes:
@@ -134,7 +142,7 @@ def unreferenced_images(stores: Stores, channel_id: str, *, before: datetime) ->
     Args:
         before: only files that were stored before then; a younger one may be waiting for its row. A day is plenty.
     """
-    old = (file.path for file in stores.storage.list(f"images/{channel_id}") if file.modified_at < before)
+    old = (file.path for file in stores.storage.list(images_folder(channel_id)) if file.modified_at < before)
     while paths := list(islice(old, _LOOKED_UP_AT_ONCE)):
         hashes = {path.rpartition("/")[2]: path for path in paths}
         with stores.database.read() as connection:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from shelfsight.catalog import images
 from shelfsight.database.engine import SYSTEM
 from shelfsight.errors import BundleError, PublishConflictError
 from shelfsight.registry import latest, layout, store
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from shelfsight.registry.publish import Registry
 
 _LEFTOVER_AFTER_S = 3600
+_IMAGES_WAIT = timedelta(days=1)
+"""How long an image file may be without a row: it is stored before the row is written."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,6 +29,7 @@ class Cleaned:
     folders: list[str] = field(default_factory=list)
     channels: list[str] = field(default_factory=list)
     blobs: list[str] = field(default_factory=list)
+    images: int = 0
     leftovers: int = 0
     busy: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
@@ -73,6 +78,9 @@ def _clean_channel(registry: Registry, channel: str, retention: Retention, clean
                 continue
         cleaned.versions.append(f"{channel} {old.version}")
     _remove_orphans(registry, channel, cleaned)
+    unused = list(images.unreferenced_images(registry, channel, before=now - _IMAGES_WAIT))
+    storage.delete(unused)
+    cleaned.images += len(unused)
 
 
 def _remove_orphans(registry: Registry, channel: str, cleaned: Cleaned) -> None:
@@ -91,14 +99,14 @@ def _remove_orphans(registry: Registry, channel: str, cleaned: Cleaned) -> None:
 def _remove_gone_channels(registry: Registry, cleaned: Cleaned) -> None:
     """Remove the folders of channels that are no more; a lease keeps one from being made anew meanwhile."""
     storage = registry.storage
-    for name in sorted({*storage.folders(layout.ROOT), *storage.folders("images")} - {"blobs"}):
+    for name in sorted({*storage.folders(layout.ROOT), *storage.folders(images.ROOT)} - {"blobs"}):
         try:
             with held(registry.database, publish_lease(name)):
                 with registry.database.read() as tx:
                     if name in store.channel_ids(tx):
                         continue
                 storage.delete_folder(layout.channel_folder(name))
-                storage.delete_folder(layout.images_folder(name))
+                storage.delete_folder(images.images_folder(name))
                 cleaned.channels.append(name)
         except PublishConflictError:
             cleaned.busy.append(name)

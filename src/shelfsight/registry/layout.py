@@ -43,8 +43,3 @@ def blob(sha256: str) -> str:
 def phone_file(channel: str, version: str) -> str:
     """Return the second name of a version's ORT file, in the bucket for phones."""
     return f"models/{channel}_v{version}.ort"
-
-
-def images_folder(channel: str) -> str:
-    """Return the folder of a channel's photos; never served under `/assets/`."""
-    return f"images/{channel}"

@@ -102,6 +102,7 @@ class CleanedDocument(ApiDocument):
     folders: list[str]
     channels: list[str]
     blobs: list[str]
+    images: int
     leftovers: int
     busy: list[str]
     broken: list[str]

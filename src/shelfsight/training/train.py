@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections import Counter
 from contextlib import suppress
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shelfsight.bundle.backbone import DEFAULT, load_backbone
-from shelfsight.bundle.documents import CHANNEL_PATTERN, VERSION_PATTERN
+from shelfsight.bundle.stamp import check_stamp
 from shelfsight.bundle.write import BundleFacts, check_place, write_bundle
 from shelfsight.catalog.picture import open_picture, read_picture
 from shelfsight.errors import PictureError, TooFewProductsError, UsageError
@@ -57,12 +56,7 @@ class TrainingOptions:
     backbone: str = DEFAULT
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(CHANNEL_PATTERN, self.channel):
-            raise UsageError(
-                f"channel {self.channel!r} is not an id: use up to 64 letters, digits, dots, hyphens and underscores"
-            )
-        if not re.fullmatch(VERSION_PATTERN, self.version):
-            raise UsageError(f"version {self.version!r} is not a semantic version: use one like 1.4.2")
+        check_stamp(self.channel, self.version)
 
 
 def train(
