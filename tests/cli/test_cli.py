@@ -205,8 +205,8 @@ def test_work_that_fails_exits_with_1_and_one_sentence(arguments: list[str], sai
     [
         (["train"], "Missing argument"),
         (["train", "x", "--out", "y", "--head", "forest"], "'forest' is not one of"),
-        (["train", str(CORNER_SHOP), "--out", "y", "--version", "one"], "not a semantic version"),
-        (["train", str(CORNER_SHOP), "--out", "y", "--channel", "../up"], "is not an id"),
+        (["train", str(CORNER_SHOP), "--out", "y", "--version", "one"], "is no version"),
+        (["train", str(CORNER_SHOP), "--out", "y", "--channel", "../up"], "cannot be the id of a channel"),
         (["predict", "x", "y", "--runtime", "cuda"], "'cuda' is not one of"),
         (["predict", "x", "y", "--top", "0"], "greater than or equal to 1"),
         (["nonsense"], "No such command 'nonsense'"),

@@ -117,6 +117,8 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
         print_plain("\n".join(f"{name}\t{value.translate(_IN_ONE_CELL)}" for name, value in facts))
         return
     table = Table(show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
     for name, value in facts:
         table.add_row(escape(name), escape(value))
     console.print(table)

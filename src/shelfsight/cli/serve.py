@@ -1,0 +1,153 @@
+"""`shelfsight serve`: the server of the API, the pages and the files."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import socket
+
+    import uvicorn
+    from starlette.types import ASGIApp
+
+    from shelfsight.api.services import Services
+    from shelfsight.settings import ServiceSettings
+
+_FINISH_WITHIN_S = 8  # Docker kills after 10
+_POINTERS_AT_ONCE = 16
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command("serve")(serve)
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 is every one.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    access_log: Annotated[bool, typer.Option("--access-log", help="Log every request.")] = False,
+    trust_proxy: Annotated[
+        list[str] | None,
+        typer.Option(help="Address or network of a proxy whose X-Forwarded headers are believed.", metavar="ADDRESS"),
+    ] = None,
+) -> None:
+    """Serve the API, the pages and the published files until Ctrl-C or SIGTERM."""
+    import structlog
+
+    from shelfsight.app import build_app, open_services
+    from shelfsight.cli.listening import address_of, listen
+    from shelfsight.cli.logs import configure_logs
+    from shelfsight.settings import service_settings
+
+    proxies = _networks(trust_proxy or [])
+    configure_logs(access=access_log)
+    log = structlog.get_logger()
+    settings = service_settings()
+    with listen(host, port) as listener:
+        services = open_services(settings)
+        try:
+            _let_latest_follow(services)
+            server = _prepare(build_app(services), access_log=access_log, proxies=proxies)
+            address = address_of(listener)
+            _introduce(services, settings, address)
+            log.info("server_started", address=address)
+            _run(server, listener)
+            log.info("server_stopped", address=address)
+        finally:
+            services.close()
+
+
+def _networks(proxies: list[str]) -> list[str]:
+    from ipaddress import ip_network
+
+    from shelfsight.errors import UsageError
+
+    try:
+        return [str(ip_network(proxy)) for proxy in proxies]
+    except ValueError as exc:
+        raise UsageError(
+            f"--trust-proxy: {exc}: name an address such as 10.0.0.7, or a network, 10.0.0.0/24"
+        ) from exc
+
+
+def _let_latest_follow(services: Services) -> None:
+    """Let every channel's `latest` name what the database calls stable; what stands in the way is logged."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from shelfsight.registry import store
+
+    with services.database.read() as tx:
+        channels = sorted(store.channel_ids(tx))
+    with ThreadPoolExecutor(_POINTERS_AT_ONCE) as pool:
+        list(pool.map(lambda channel: _follow(services, channel), channels))
+
+
+def _follow(services: Services, channel: str) -> None:
+    import structlog
+
+    from shelfsight.errors import ShelfsightError
+    from shelfsight.registry import latest, store
+
+    try:
+        with services.database.read() as tx:
+            stable = store.stable(tx, channel)
+        if latest.read(services.storage, channel) != stable:
+            latest.point(services.database, services.storage, channel)
+    except ShelfsightError as exc:
+        structlog.get_logger().warning("latest_not_updated", channel=channel, reason=str(exc))
+
+
+def _introduce(services: Services, settings: ServiceSettings, address: str) -> None:
+    """Print what a person wants to know of a server that starts, and how to log in where nobody can yet."""
+    from shelfsight.access.administrators import issue_setup_link
+    from shelfsight.cli.addresses import without_secrets
+    from shelfsight.cli.output import print_facts, print_plain
+
+    places = (("Database", settings.database_url), ("Storage", settings.storage_url))
+    print_facts([("Address", address), *((name, without_secrets(url)) for name, url in places)])
+    link = issue_setup_link(services.database)
+    if link is not None:  # a line of its own, for a table would cut it
+        print_plain(f"Open this link to choose a password: {address}/setup?token={link}")
+
+
+def _prepare(app: ASGIApp, *, access_log: bool, proxies: list[str]) -> uvicorn.Server:
+    """Return a server that Ctrl-C and SIGTERM end well from now on, for that is how a server is meant to end."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=access_log,
+        lifespan="on",
+        server_header=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies,
+        timeout_graceful_shutdown=_FINISH_WITHIN_S,
+    )
+    server = uvicorn.Server(config)
+
+    def end(*_: object) -> None:
+        server.should_exit = True
+
+    # uvicorn puts its own handlers in place of these while it runs, and raises the signal again afterwards.
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+    return server
+
+
+def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Serve until the end.
+
+    Raises:
+        UnavailableError: the application cannot start.
+    """
+    from shelfsight.errors import UnavailableError
+
+    with suppress(SystemExit):  # with a code of uvicorn's own
+        server.run(sockets=[listener])
+    if server.lifespan.should_exit:
+        raise UnavailableError("the server could not start: the log says why")
