@@ -14,6 +14,7 @@ from shelfsight.catalog.rules import (
     BARCODES_MOST,
     Channel,
     ChannelSettings,
+    ChannelValues,
     Product,
     ProductDetails,
     changed,
@@ -65,12 +66,20 @@ def test_details_that_cannot_be_are_refused_with_a_sentence(values: dict[str, An
         ({"accuracy_threshold": 1.1}, "must be 0 to 1, or null"),
         ({"accuracy_threshold": float("nan")}, "must be 0 to 1, or null"),
         ({"model_base_url": "javascript:alert(1)"}, "must begin with https"),
+        ({"model_base_url": "//elsewhere.example/x"}, "must begin with https"),
         ({"model_base_url": "https://x/\n"}, "control character"),
     ],
 )
-def test_settings_that_cannot_be_are_refused_with_a_sentence(values: dict[str, Any], sentence: str) -> None:
+def test_settings_that_cannot_be_are_refused_with_a_sentence(values: ChannelValues, sentence: str) -> None:
+    channel = Channel(id="T_1", name="Laden", token="ck_1", created_at=NOW)
     with pytest.raises(UsageError, match=sentence):
-        ChannelSettings(**values)
+        with_values(channel, values)
+
+
+@pytest.mark.parametrize("url", ["/assets/ml-models/T_1/latest", "https://cdn.example/models", None])
+def test_models_may_come_from_a_path_of_this_server_or_from_another(url: str | None) -> None:
+    channel = Channel(id="T_1", name="Laden", token="ck_1", created_at=NOW)
+    assert with_values(channel, {"model_base_url": url}).settings.model_base_url == url
 
 
 def test_a_change_of_a_channel_is_checked_as_a_whole_and_touches_nothing_else() -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import delete, insert, select
 from shelfsight.catalog.rules import (
     ChangeKind,
     ChannelSettings,
+    ChannelValues,
     ReleasePolicy,
     RetrainTrigger,
     TrainingStatus,
@@ -170,3 +171,17 @@ def test_a_deleted_channel_leaves_nothing_but_its_audit(database: Database) -> N
 def test_the_default_channel_cannot_be_deleted(database: Database) -> None:
     with pytest.raises(ConflictError, match="cannot be deleted"), database.write() as connection:
         channels.delete(connection, "default")
+
+
+def test_a_wrong_row_written_in_sql_hides_no_channels(database: Database) -> None:
+    with database.write() as connection:
+        values = {"model_retrain_debounce_seconds": -5, "model_retrain_triggers": ["full-moon", "schedule"]}
+        row = {"id": "wrong", "token": "ck", "time_zone": "Mars/Olympus", "model_base_url": "?", **values}
+        connection.execute(insert(tables.channels).values(row))
+    with database.read() as connection:
+        assert [channel.id for channel in channels.page(connection, limit=10)] == ["default", "wrong"]
+        triggers = channels.get(connection, "wrong").settings.model_retrain_triggers
+    assert triggers == {RetrainTrigger.SCHEDULE}
+    with database.write() as connection:
+        right = ChannelValues(model_retrain_debounce_seconds=60, model_base_url=None)
+        assert channels.change(connection, "wrong", right, stamp=MARIA).settings.model_base_url is None

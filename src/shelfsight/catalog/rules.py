@@ -107,7 +107,8 @@ class ChannelSettings:
     """How a channel trains and publishes.
 
     Attributes:
-        model_base_url: where devices download models from, None = from this server.
+        model_base_url: where devices download models from: a path on this server, or a URL of another; None = no
+            model yet.
         model_version: the stable version, such as `v1.4.2`; kept by the database.
         model_last_trained: when a training last ended well (UTC).
         accuracy_threshold: accuracy on devices, 0..1, below which `accuracy` triggers a training.
@@ -127,18 +128,6 @@ class ChannelSettings:
     accuracy_threshold: float | None = None
     learn_from_corrections: bool = False
 
-    def __post_init__(self) -> None:
-        """Refuse what no channel can have; whether a time zone exists is for the shell to find out."""
-        seconds = self.model_retrain_debounce_seconds
-        if not 1 <= seconds <= _DEBOUNCE_MOST_S:
-            raise UsageError(f"modelRetrainDebounceSeconds is {seconds}: it must be 1 to {_DEBOUNCE_MOST_S}")
-        if self.accuracy_threshold is not None and not 0 <= self.accuracy_threshold <= 1:
-            raise UsageError(f"accuracyThreshold is {self.accuracy_threshold}: it must be 0 to 1, or null")
-        if self.model_base_url is not None:
-            _check_text("modelBaseUrl", self.model_base_url, _URL_MOST)
-            if not re.match(r"https?://[^/\s]", self.model_base_url):
-                raise UsageError(f"modelBaseUrl is {self.model_base_url!r}: it must begin with https:// or http://")
-
 
 class ChannelValues(TypedDict, total=False):
     """What people change of a channel; its other settings follow from trainings and releases."""
@@ -157,7 +146,7 @@ class ChannelValues(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
-    """A shop.
+    """A shop; as it is, so that one wrong row that somebody wrote in SQL hides no others.
 
     Attributes:
         token: names the channel on the wire of devices.
@@ -174,11 +163,6 @@ class Channel:
     settings_revision: int = 0
     sequence: int = 0
     settings: ChannelSettings = ChannelSettings()
-
-    def __post_init__(self) -> None:
-        """Refuse ids that are no name of a folder, and names that cannot be shown."""
-        check_channel_id(self.id)
-        _check_text("the name of a channel", self.name, NAME_MOST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,14 +323,34 @@ def put_kind(before: Product | None, details: ProductDetails) -> ChangeKind | No
 
 
 def with_values(channel: Channel, values: ChannelValues) -> Channel:
-    """Return the channel with its name and settings changed.
+    """Return the channel with its name and settings changed; whether a time zone exists is for the shell to find out.
 
     Raises:
-        UsageError: a value cannot be.
+        UsageError: the id or a value cannot be.
     """
     settings = {name: value for name, value in values.items() if name != "name"}
     changed = replace(channel.settings, **settings)  # type: ignore[arg-type]  # of a TypedDict's items
-    return replace(channel, name=values.get("name", channel.name), settings=changed)
+    _check_settings(changed)
+    after = replace(channel, name=values.get("name", channel.name), settings=changed)
+    check_channel_id(after.id)
+    _check_text("the name of a channel", after.name, NAME_MOST)
+    return after
+
+
+def _check_settings(settings: ChannelSettings) -> None:
+    seconds, threshold, url = (
+        settings.model_retrain_debounce_seconds,
+        settings.accuracy_threshold,
+        settings.model_base_url,
+    )
+    if not 1 <= seconds <= _DEBOUNCE_MOST_S:
+        raise UsageError(f"modelRetrainDebounceSeconds is {seconds}: it must be 1 to {_DEBOUNCE_MOST_S}")
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise UsageError(f"accuracyThreshold is {threshold}: it must be 0 to 1, or null")
+    if url is not None:
+        _check_text("modelBaseUrl", url, _URL_MOST)
+        if not re.match(r"(https?:/)?/[^/\s]", url):
+            raise UsageError(f"modelBaseUrl is {url!r}: it must begin with https://, http://, or a single /")
 
 
 def check_batch(product_ids: Sequence[str]) -> None:

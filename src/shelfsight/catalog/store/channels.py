@@ -187,7 +187,7 @@ def _channel(row: Row[Any]) -> Channel:
     values = row._mapping  # noqa: SLF001
     settings = {name: values[name] for name in _SETTINGS} | {
         "model_training_status": TrainingStatus(row.model_training_status),
-        "model_retrain_triggers": frozenset(map(RetrainTrigger, row.model_retrain_triggers)),
+        "model_retrain_triggers": frozenset(set(RetrainTrigger) & set(row.model_retrain_triggers)),
         "visibility": Visibility(row.visibility),
         "release_policy": ReleasePolicy(row.release_policy),
     }
