@@ -19,6 +19,7 @@ from shelfsight.database import migrate
 from shelfsight.database.engine import open_database
 from shelfsight.delivery.files import FileDelivery
 from shelfsight.registry import routes as registry
+from shelfsight.registry.layout import SERVED_AT
 from shelfsight.storage import open_storage
 from shelfsight.web import setup
 from shelfsight.web.headers import SecurityHeaders
@@ -83,7 +84,7 @@ def build_app(services: Services) -> FastAPI:
         authenticate=partial(authenticate, services.database),
         refusals=services.refusals,
     )
-    app.add_middleware(_InFront, prefix="/assets/", branch=files)
+    app.add_middleware(_InFront, prefix=f"{SERVED_AT}/", branch=files)
     return app
 
 

@@ -25,12 +25,19 @@ ShelfsightError                  exit 1, HTTP 500 unless said otherwise
 
 from __future__ import annotations
 
+import re
+
 
 class ShelfsightError(Exception):
     """Base of all errors whose message is meant for the person at the keyboard."""
 
     exit_code = 1
     http_status = 500
+
+    @property
+    def code(self) -> str:
+        """Return the name of the error as programs read it: NotFoundError is `not_found`."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__.removesuffix("Error")).lower()
 
 
 class UsageError(ShelfsightError):

@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import select, update
 
-from shelfsight.access import administrators, audit
-from shelfsight.access.administrators import Login, LoginLimit, issue_setup_link, log_in, set_password, set_up
+from shelfsight.access import administrators, audit, store
+from shelfsight.access.administrators import (
+    Login,
+    LoginLimit,
+    issue_setup_link,
+    log_in,
+    remove_administrator,
+    set_password,
+    set_up,
+)
 from shelfsight.access.rules import COMMAND_LINE, Caller
 from shelfsight.access.tokens import authenticate, authenticate_session
 from shelfsight.database.tables import administrators as table
@@ -185,6 +193,25 @@ def test_who_is_removed_is_out_at_once(with_anna: Database) -> None:
     administrators.remove_administrator(with_anna, "bob", by=COMMAND_LINE)
     with pytest.raises(AuthenticationError):
         authenticate_session(with_anna, session.text)
+
+
+def test_of_two_who_remove_each_other_at_once_one_stays(database: Database) -> None:
+    for name in ("anna", "bert"):
+        set_password(database, name, PASSWORD, by="cli")
+
+    def remove(name: str) -> str:
+        try:
+            remove_administrator(database, name, by=COMMAND_LINE)
+        except (ConflictError, NotFoundError) as refused:
+            return str(refused)
+        return "removed"
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(remove, "anna")
+        second = pool.submit(remove, "bert")
+    assert sorted([first.result(), second.result()])[1] == "removed"
+    with database.read() as connection:
+        assert store.count_administrators(connection) == 1
 
 
 def test_the_last_administrator_stays(with_anna: Database) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from shelfsight.api import bounds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, MutableMapping
 
     from tests.api.conftest import World
 
@@ -67,3 +68,45 @@ def test_an_upload_within_bounds_arrives_whole(world: World) -> None:
 
 def test_fifty_megabytes_and_what_a_form_adds_fit() -> None:
     assert bounds.MAX_BODY_BYTES > 50 * MB + 10_000
+
+
+def test_a_body_of_no_known_kind_is_small_for_it_is_read_into_memory(world: World) -> None:
+    headers = {"content-type": "application/octet-stream"}
+    answer = world.client().post("/api/v1/sessions", content=chunks(3), headers=headers)
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize(("token", "status"), [(None, 401), ("wrong", 401), ("ck_of_t1", 403)])
+def test_files_of_who_may_upload_none_are_not_even_read(world: World, token: str | None, status: int) -> None:
+    read = []
+
+    def form() -> Iterator[bytes]:
+        for chunk in chunks(3):
+            read.append(len(chunk))
+            yield chunk
+
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    if token is not None:
+        headers["authorization"] = f"Bearer {token}"
+    app = world.app
+    messages = iter(form())
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": next(messages), "more_body": True}
+
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/v1/channels/T_1/versions",
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "client": ("192.0.2.7", 1234),
+    }
+    asyncio.run(app(scope, receive, send))
+    assert (sent[0]["status"], read) == (status, [])
+    assert world.refused()[3] == status

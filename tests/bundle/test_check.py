@@ -6,14 +6,16 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from shelfsight.bundle import check
 from shelfsight.bundle.check import check_in_child, verify_in_child
 from shelfsight.bundle.uploaded import check_upload
-from shelfsight.errors import BundleError, UsageError
+from shelfsight.errors import BundleError, UnavailableError, UsageError
 from tests.bundle.uploads import STAMP, endless, files_of, gigantic, phone_model, write_phone, write_teachable
 
 if TYPE_CHECKING:
@@ -43,6 +45,16 @@ def test_a_child_refuses_with_the_sentence_of_the_check(tmp_path: Path) -> None:
     assert str(outside.value) == str(inside.value)
     with pytest.raises(UsageError, match="is no version"):
         check_in_child(folder, channel="shop", version="x")
+
+
+def test_a_few_are_checked_at_once_and_the_others_wait_their_turn(
+    upload: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = threading.BoundedSemaphore(1)
+    monkeypatch.setattr(check, "_TURNS", turns)
+    with turns, pytest.raises(UnavailableError, match="try again in a minute"):
+        check_in_child(upload, **STAMP, timeout_s=0.1)
+    assert check_in_child(upload, **STAMP).channel_id == STAMP["channel"]
 
 
 def test_a_model_that_never_answers_is_ended(tmp_path: Path) -> None:

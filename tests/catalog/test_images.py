@@ -67,7 +67,7 @@ class Shop:
         return sorted(file.path for file in self.storage.list("images"))
 
     def unreferenced(self, before: datetime) -> list[str]:
-        return list(unreferenced_images(self, "default", before=before))
+        return [path for some in unreferenced_images(self, "default", before=before) for path in some]
 
 
 @pytest.fixture

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import traceback
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import inspect, text
+from sqlalchemy import insert, inspect, text
 
 from shelfsight.database import migrate
 from shelfsight.database.engine import Database, open_database
-from shelfsight.database.tables import SCHEMA, metadata, public
+from shelfsight.database.tables import SCHEMA, channels, metadata, public
 from shelfsight.errors import ConflictError, DatabaseError, SchemaError, UsageError
 
 if TYPE_CHECKING:
@@ -178,3 +180,10 @@ def test_a_block_that_raises_undoes_its_writes(database: Database) -> None:
         tx.execute(text(f"INSERT INTO {name} (id, token) VALUES ('default', '')"))
     with database.read() as tx:
         assert tx.scalar(text(f"SELECT name FROM {name}")) == "Default"
+
+
+def test_an_error_in_the_log_shows_no_values(database: Database) -> None:
+    secret = uuid.uuid4().hex
+    with pytest.raises(ConflictError) as caught, database.write() as tx:
+        tx.execute(insert(channels).values(id="default", token=secret))
+    assert secret not in "".join(traceback.format_exception(caught.value))

@@ -168,14 +168,68 @@ def test_the_public_sees_no_more_by_choosing_a_channel(shops: Database) -> None:
 def test_service_role_does_everything_in_every_channel(shops: Database) -> None:
     with session(shops, "SET LOCAL ROLE service_role") as sql:
         assert len(rows(sql, "SELECT 1 FROM model_metadata")) == 6
+        sql.execute(text(f"{ROW} ('T_2', 'v1.2.0', '', 'testing')"))
+        sql.execute(text("INSERT INTO trainings (channel_id, status) VALUES ('T_2', 'failed')"))
         stable = (
             "UPDATE model_metadata SET status = 'active', is_stable = true WHERE channel_id = 'T_2' AND version = :v"
         )
         for version in ("v1.1.0", "v1.0.0"):
             assert sql.execute(text(stable), {"v": version}).rowcount == 1
-        assert sql.execute(text("DELETE FROM model_metadata WHERE channel_id = 'T_2'")).rowcount == 2
+        assert sql.execute(text("DELETE FROM model_metadata WHERE channel_id = 'T_2'")).rowcount == 3
     with shops.read() as sql:
         assert rows(sql, "SELECT model_version FROM shelfsight.channels WHERE id = 'T_2'") == [(None,)]
+
+
+def test_a_temporary_table_of_the_same_name_is_not_what_the_triggers_work_on(shops: Database) -> None:
+    with session(shops, "SET LOCAL ROLE service_role") as sql:
+        sql.execute(
+            text("UPDATE model_metadata SET is_stable = true WHERE channel_id = 'T_1' AND version = 'v1.0.0'")
+        )
+        sql.execute(text("CREATE TEMP TABLE model_metadata (LIKE public.model_metadata INCLUDING ALL)"))
+        stable = "status = 'active', is_stable = true WHERE channel_id = 'T_1' AND version = 'v1.1.0'"
+        sql.execute(text(f"UPDATE public.model_metadata SET {stable}"))
+        assert rows(sql, "SELECT version FROM public.model_metadata WHERE is_stable") == [("v1.1.0",)]
+    with shops.read() as sql:
+        assert rows(sql, "SELECT model_version FROM shelfsight.channels WHERE id = 'T_1'") == [("v1.1.0",)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "TRUNCATE model_metadata",  # which no trigger would audit
+        "TRUNCATE trainings",
+        "CREATE TRIGGER x BEFORE UPDATE ON trainings EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "CREATE TEMP TABLE t (); CREATE TRIGGER x AFTER INSERT ON t EXECUTE FUNCTION shelfsight.record_version()",
+    ],
+)
+def test_service_role_gets_no_hold_of_the_owners_rights(shops: Database, statement: str) -> None:
+    with session(shops, "SET LOCAL ROLE service_role") as sql, pytest.raises(DBAPIError, match="permission denied"):
+        sql.execute(text(statement))
+
+
+def test_what_a_database_grants_on_new_tables_and_sequences_is_taken_back(owned: Database) -> None:
+    with owned.engine.begin() as connection:
+        for role in ("anon", "service_role"):
+            connection.execute(text(f"DO 'BEGIN CREATE ROLE {role}; EXCEPTION WHEN duplicate_object THEN NULL; END'"))
+        for kind in ("TABLES", "SEQUENCES"):
+            connection.execute(text(f"ALTER DEFAULT PRIVILEGES GRANT ALL ON {kind} TO anon, service_role"))
+    migrate.prepare(owned)
+    with owned.read() as sql:
+        for table in ("model_metadata", "trainings"):
+            assert not sql.scalar(text(f"SELECT has_sequence_privilege('anon', '{table}_id_seq', 'USAGE, UPDATE')"))
+        assert not sql.scalar(
+            text("SELECT has_sequence_privilege('anon', 'shelfsight.audit_id_seq', 'USAGE, UPDATE')")
+        )
+        assert not sql.scalar(text("SELECT has_table_privilege('anon', 'trainings', 'SELECT')"))
+        assert not sql.scalar(text("SELECT has_table_privilege('service_role', 'shelfsight.tokens', 'SELECT')"))
+
+
+def test_only_the_server_says_in_whose_name_it_writes(shops: Database) -> None:
+    with session(shops, "SET LOCAL ROLE service_role", "SET shelfsight.actor = 'admin:anna'") as sql:
+        sql.execute(text("UPDATE model_metadata SET rollout_percentage = 1 WHERE channel_id = 'T_1'"))
+    with shops.read() as sql:
+        actors = "SELECT DISTINCT actor FROM shelfsight.audit WHERE action = 'version_updated'"
+        assert rows(sql, actors) == [("sql:service_role",)]
 
 
 def _version(database: Database, version: str, *, status: str = "active", stable: bool = False) -> None:
@@ -249,6 +303,7 @@ def test_deprecated_at_follows_the_status(database: Database) -> None:
         "shadow_percentage = -1",
         "rollback_threshold = 5",
         "version = '1.0.0'",
+        "version = 'v1.0.x'",
         "version = 'v1.1.0'",  # which is there
     ],
 )

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shelfsight.bundle.documents import CHANNEL_PATTERN, VERSION_PATTERN
+from shelfsight.bundle.documents import VERSION_PATTERN
+from shelfsight.catalog.rules import CHANNEL_PATTERN
 from shelfsight.delivery import rules
 from shelfsight.delivery.rules import BlobFile, ByteRange, Encoding, NoFile, NoRange, Policy, VersionFile
 

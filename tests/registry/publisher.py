@@ -108,7 +108,7 @@ def _sleeper(job: Job, answer: Any, asleep: Event, wake: Event) -> None:
 
 def _open(job: Job) -> Registry:
     # What a check of a bundle is worth is tested elsewhere; here it would only take time.
-    publish_module.check_in_child = lambda *_args, **_kwargs: None  # type: ignore[assignment, misc]
+    publish_module.check_in_child = lambda *_args, **_kwargs: None  # type: ignore[assignment, attr-defined]
     return Registry(database=open_database(job.database), storage=open_storage(job.storage, options=job.options))
 
 

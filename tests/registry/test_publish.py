@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import uuid
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,7 @@ from shelfsight.errors import (
     PublishConflictError,
     StorageError,
 )
-from shelfsight.registry import files, latest, layout, store, versions
+from shelfsight.registry import cleanup, files, latest, layout, store, versions
 from shelfsight.registry.cleanup import clean_up
 from shelfsight.registry.lease import SWEEP, held, publish_lease
 from shelfsight.registry.publish import Order, Registry, publish
@@ -286,7 +287,10 @@ def test_old_versions_are_deleted_and_those_in_use_are_kept(registry: Registry, 
     assert len(one(registry, trainings.c.id)) == 5  # the history stays
 
 
-def test_files_of_a_channel_that_is_gone_are_removed(registry: Registry, tiny_bundles: Bundles) -> None:
+def test_files_of_a_channel_that_is_gone_are_removed(
+    registry: Registry, tiny_bundles: Bundles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleanup, "_IMAGES_WAIT", timedelta(seconds=-10))  # as if it were tomorrow
     publish(registry, order(tiny_bundles[0]))
     publish(registry, Order(folder=tiny_bundles[1], channel="default"))
     registry.storage.put("ml-models/old_shop/v1.0.0/model.json", b"{}")
@@ -307,6 +311,16 @@ def test_a_stable_version_chosen_in_sql_becomes_latest(registry: Registry, tiny_
         tx.execute(update(model_metadata).where(row).values(status="active", is_stable=True))
     assert latest.point(registry.database, registry.storage, "T_1") == "1.0.0"
     assert latest.read(registry.storage, "T_1") == "1.0.0"
+
+
+def test_that_latest_could_not_follow_is_said_and_a_clean_up_lets_it(local: Registry, tiny_bundles: Bundles) -> None:
+    publish(local, order(tiny_bundles[0]))
+    failing = Registry(database=local.database, storage=Failing(local.storage, "point", 0))
+    with pytest.raises(StorageError, match=r"T_1 1\.0\.1 is what counts, .* `shelfsight cleanup T_1`"):
+        publish(failing, order(tiny_bundles[1]))
+    assert latest.read(local.storage, "T_1") == "1.0.0"
+    clean_up(local, channel="T_1")
+    assert latest.read(local.storage, "T_1") == "1.0.1"
 
 
 def test_a_row_without_files_never_becomes_latest(local: Registry, tiny_bundles: Bundles) -> None:
@@ -349,7 +363,7 @@ def test_a_storage_that_fails_loses_nothing_and_a_retry_succeeds(
     if at and method in {"move_folder", "point"}:
         return  # they are called once
     publish(local, order(tiny_bundles[0]))
-    failing = Registry(database=local.database, storage=Failing(local.storage, method, at))  # type: ignore[arg-type]
+    failing = Registry(database=local.database, storage=Failing(local.storage, method, at))
     with pytest.raises(StorageError):
         publish(failing, order(tiny_bundles[1]))
     assert latest.read(local.storage, "T_1") == "1.0.0"

@@ -77,6 +77,15 @@ def test_the_next_version_is_never_taken_and_always_the_highest(numbers: list[tu
     assert tuple(map(int, following.split("."))) > max(numbers, default=(0, 0, 0))
 
 
+def test_a_row_or_folder_whose_name_is_no_version_stands_in_nobodys_way() -> None:
+    odd = version("1.0.01")  # typed into the table
+    history = [version("1.0.0"), odd, version("1.0.1", stable=True)]
+    assert roll_back_target(history, None, "T_1").version == "1.0.0"
+    assert newest_first(history)[-1] == odd
+    assert next_version(["1.0.1", "1.0.1.bak", "1.0.01", ""]) == "1.0.2"
+    assert next_version(["old"]) == "1.0.0"
+
+
 def test_a_version_that_exists_is_not_published_again() -> None:
     assert check_new("1.0.1", {"1.0.0"}, "T_1") == "1.0.1"
     with pytest.raises(ConflictError, match=r"version 1\.0\.0 of T_1 exists and never changes"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,6 +56,7 @@ def test_a_zip_is_unpacked(tmp_path: Path) -> None:
         "a\\b",
         f"x/{BLOB}",
         "ä.json",
+        "blobs",
     ],
 )
 def test_a_name_that_is_not_plain_is_refused_sent_or_zipped(tmp_path: Path, name: str) -> None:
@@ -77,6 +79,30 @@ def test_what_comes_twice_or_not_at_all_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_zip_is_refused(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(BundleError, match="ZIP cannot be unpacked"):
         receive([("a.zip", io.BytesIO(data))], tmp_path)
+
+
+def test_a_zip_that_is_damaged_anywhere_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    whole = archive(**{"model.json": b'{"a":1}' * 300, "weights.bin": bytes(range(256)) * 20}).getvalue()
+    for place in range(len(whole)):
+        data = bytearray(whole)
+        data[place] ^= 0x55
+        with suppress(BundleError, TooLargeError):
+            receive([("a.zip", io.BytesIO(data))], tmp_path / str(place))
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_of_a_rare_kind_is_refused(tmp_path: Path, kind: int) -> None:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", kind) as zipped:
+        zipped.writestr("model.json", b"{}")
+    with pytest.raises(BundleError, match="use deflate"):
+        receive([("a.zip", data)], tmp_path)
+
+
+def test_a_zip_of_very_many_files_is_refused_before_its_list_is_read(tmp_path: Path) -> None:
+    data = archive(**{f"{number:0200}": b"" for number in range(5000)})
+    with pytest.raises(TooLargeError, match="lists more than 100 files"):
+        receive([("a.zip", data)], tmp_path)
 
 
 def test_a_zip_with_a_password_is_refused(tmp_path: Path) -> None:

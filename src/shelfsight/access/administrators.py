@@ -210,6 +210,7 @@ def remove_administrator(database: Database, name: str, *, by: Caller, address: 
         ConflictError: it is the last one.
     """
     with database.write(actor=by.actor) as connection:
+        store.lock_administrators(connection)  # two who remove each other must not both find another one left
         if store.password_hash_of(connection, name) is None:
             raise NotFoundError(f"administrator {name[:80]} does not exist")
         if store.count_administrators(connection) == 1:

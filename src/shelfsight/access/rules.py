@@ -85,6 +85,11 @@ def may(caller: Caller, right: Right, channel: str | None) -> bool:
     assert_never(right)
 
 
+def may_more_than_devices(caller: Caller) -> bool:
+    """Return whether `caller` has any right beyond a device's, whose key lies open in every browser of a till."""
+    return not caller.scopes <= {DEVICE_SCOPE}
+
+
 def readable_channels(caller: Caller) -> frozenset[str] | None:
     """Return the ids of the channels that `caller` may READ; None means every one."""
     if ADMIN_SCOPE in caller.scopes:

@@ -166,6 +166,11 @@ def count_administrators(connection: Connection) -> int:
     return connection.scalar(select(func.count()).select_from(administrators)) or 0
 
 
+def lock_administrators(connection: Connection) -> None:
+    """Keep anybody else from removing one until the transaction ends."""
+    connection.execute(select(administrators.c.name).order_by(administrators.c.name).with_for_update())
+
+
 def list_administrators(connection: Connection, *, after: str | None, limit: int) -> list[Administrator]:
     """Return administrators by name, those after that name."""
     query = select(administrators.c.name, administrators.c.created_at).order_by(administrators.c.name).limit(limit)

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 
+from shelfsight.access.rules import NOBODY, may_more_than_devices
+from shelfsight.api.guards import NEEDS_A_CALLER, identify
 from shelfsight.api.problems import refuse
-from shelfsight.errors import TooLargeError, UsageError
+from shelfsight.errors import AccessError, AuthenticationError, ShelfsightError, TooLargeError, UsageError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,11 +21,15 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 52 * 2**20
 """An upload of 50 MB, and what a form puts around it."""
 MAX_SMALL_BYTES = 2 * 2**20
-"""Of JSON and forms without files."""
+"""Of everything but forms with files: it is read into memory."""
+_FILES = "multipart/form-data"
 
 
 class RequestBounds:
-    """ASGI middleware that refuses bodies that are too large, however they are sent, and paths with a NUL."""
+    """ASGI middleware that refuses bodies that are too large, however they are sent, and paths with a NUL.
+
+    Forms with files are refused before they are read from who may upload nothing: nobody can fill the disk with them.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         """Bound what `app` gets."""
@@ -34,6 +41,8 @@ class RequestBounds:
             await self._app(scope, receive, send)
             return
         wrong = _wrong_at_first_sight(scope)
+        if wrong is None and _media_type(scope) == _FILES:
+            wrong = await run_in_threadpool(_wrong_sender, scope)
         if wrong is not None:
             response = await run_in_threadpool(refuse, wrong, scope)
             await response(scope, receive, send)
@@ -50,12 +59,27 @@ class _BodyTooLargeError(HTTPException):
 
 
 def max_bytes_of(scope: Scope) -> int:
-    """Return how large the body may be: less for what is read into memory."""
+    """Return how large the body may be."""
+    return MAX_BODY_BYTES if _media_type(scope) == _FILES else MAX_SMALL_BYTES
+
+
+def _media_type(scope: Scope) -> str:
     header = Header()
     header["content-type"] = Headers(scope=scope).get("content-type", "application/json")
-    kind = header.get_content_subtype()
-    is_small = kind in {"json", "x-www-form-urlencoded"} or kind.endswith("+json")
-    return MAX_SMALL_BYTES if is_small else MAX_BODY_BYTES
+    return header.get_content_type()
+
+
+def _wrong_sender(scope: Scope) -> Exception | None:
+    """Return why who sends a form with files may not."""
+    try:
+        caller = identify(HTTPConnection(scope), scope["app"].state.services.database)
+    except ShelfsightError as error:
+        return error
+    if caller == NOBODY:
+        return AuthenticationError(NEEDS_A_CALLER)
+    if not may_more_than_devices(caller):
+        return AccessError(f"{caller.actor} may not upload files: use a token that may write")
+    return None
 
 
 def _wrong_at_first_sight(scope: Scope) -> Exception | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from shelfsight.database.engine import Database
 
 SESSION_COOKIE = "shelfsight_session"
+NEEDS_A_CALLER = "this needs a token or a login: send Authorization: Bearer and the token"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _BEARER = HTTPBearer(scheme_name="token", description="A token, or the public key of a channel", auto_error=False)
 _COOKIE = APIKeyCookie(
@@ -80,7 +81,7 @@ def _any_caller(
 ) -> Caller:
     caller = identify(connection, services.database)
     if caller == NOBODY:
-        raise AuthenticationError("this needs a token or a login: send Authorization: Bearer and the token")
+        raise AuthenticationError(NEEDS_A_CALLER)
     return caller
 
 

@@ -17,8 +17,8 @@ class HealthDocument(ApiDocument):
 
 
 @router.get("/healthz")
-def show_alive() -> HealthDocument:
-    """Answer, for as long as the process lives."""
+async def show_alive() -> HealthDocument:
+    """Answer, for as long as the process lives: also while every thread is busy."""
     return HealthDocument()
 
 

@@ -1,6 +1,7 @@
 """`Idempotency-Key`: a POST that is sent twice happens once, and is answered twice.
 
-The header may come with every POST whose caller is known. What is kept is the answer, by actor and key, for a day.
+What is kept is the answer, by actor and key, for a day. Of nobody and of devices nothing is kept: a channel's key is
+known to anybody who opens its till, and could fill memory and table with requests that are refused anyway.
 Answers with a secret in them (a new token, a cookie) are not kept; who asks again hears that it has been done.
 """
 
@@ -17,7 +18,7 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from shelfsight.access.rules import NOBODY, Caller
+from shelfsight.access.rules import NOBODY, Caller, may_more_than_devices
 from shelfsight.api import store
 from shelfsight.api.guards import identify
 from shelfsight.api.problems import Problem, refuse
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["KEY_PARAMETER", "Idempotency", "purge"]
 
 KEPT_FOR = timedelta(hours=24)
-DEAD_AFTER = timedelta(seconds=60)
+DEAD_AFTER = timedelta(minutes=10)
+"""Longer than any request takes: a publish checks for two minutes, and waits for storage."""
 _PURGE_EVERY = timedelta(hours=1)
 _LONGEST_KEY = 255
 _log = structlog.get_logger()
@@ -71,7 +73,7 @@ class Idempotency:
             return
         database: Database = scope["app"].state.services.database
         caller = await run_in_threadpool(_caller_of, scope, database)
-        if caller == NOBODY:  # the application refuses it, or it is a login, which keeps nothing
+        if not may_more_than_devices(caller):
             await self._app(scope, receive, send)
             return
         body = await _read(receive)
@@ -235,4 +237,4 @@ def _forget(database: Database, request: KeptRequest) -> None:
         with database.write() as connection:
             store.delete_request(connection, request)
     except (ConflictError, DatabaseError):
-        _log.exception("request_not_forgotten", actor=request.actor)  # it counts as dead in a minute
+        _log.exception("request_not_forgotten", actor=request.actor)  # it counts as dead in ten minutes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from fastapi import Header, Response
+from fastapi import Header
 
 from shelfsight.errors import StaleWriteError, UsageError
 
@@ -34,22 +34,15 @@ def check_if_match(header: str | None, revision: int) -> None:
         raise StaleWriteError(f"it is at revision {revision}, not {header[:80]}: re-read and try again")
 
 
-def is_unchanged(header: str | None, revision: int) -> bool:
-    """Return whether who sent `If-None-Match: header` has what is at `revision`.
+def is_known(header: str | None, tag: str) -> bool:
+    """Return whether who sent `If-None-Match: header` has what has the entity tag `tag`.
 
     Raises:
         UsageError: the header is none.
     """
     if header is None:
         return False
-    if header.strip() == "*":
-        return True
-    return etag(revision) in {tag.removeprefix("W/") for tag in _tags(header, "If-None-Match")}
-
-
-def not_modified(revision: int) -> Response:
-    """Return 304 Not Modified."""
-    return Response(status_code=304, headers={"etag": etag(revision)})
+    return header.strip() == "*" or tag in {one.removeprefix("W/") for one in _tags(header, "If-None-Match")}
 
 
 def _tags(header: str, name: str) -> list[str]:

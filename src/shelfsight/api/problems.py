@@ -84,7 +84,7 @@ def problem_of(error: Exception, scope: Scope) -> Problem:
     """Return the problem that `error` is; what the server is to blame for is logged, and told without internals."""
     match error:
         case ShelfsightError() if error.http_status < 500:
-            return Problem(status=error.http_status, code=code_of(error), detail=str(error))
+            return Problem(status=error.http_status, code=error.code, detail=str(error))
         case ShelfsightError() if error.http_status == HTTPStatus.SERVICE_UNAVAILABLE:
             return _unavailable(error, scope)
         case RequestValidationError():
@@ -110,11 +110,6 @@ def note_refusal(problem: Problem, scope: Scope) -> None:
     scope["app"].state.services.refusals.note(
         actor, address_of(scope), scope["method"], path_as_sent(scope), problem.status, problem.code
     )
-
-
-def code_of(error: ShelfsightError) -> str:
-    """Return the name of an error's class as a code: NotFoundError is `not_found`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__.removesuffix("Error")).lower()
 
 
 def address_of(scope: Scope) -> str | None:
@@ -187,7 +182,7 @@ def _unavailable(error: ShelfsightError, scope: Scope) -> Problem:
     which = "the storage" if isinstance(error, StorageError) else "the database"
     told = f"{which} does not answer, or refuses: try again; the log has it as {failure}"
     detail = told if is_internal else str(error)
-    return Problem(status=503, code=code_of(error), detail=detail, instance=failure)
+    return Problem(status=503, code=error.code, detail=detail, instance=failure)
 
 
 def _invalid(error: RequestValidationError) -> Problem:

@@ -12,13 +12,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from shelfsight.bundle.documents import Manifest
-from shelfsight.errors import BundleError, OutputError, ShelfsightError, UsageError
+from shelfsight.errors import BundleError, OutputError, ShelfsightError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _GIB = 1024**3
 _MAX_ANSWER = 16 * 1024**2  # bytes that are read of what the child says
 _MAX_FILE = 512 * 1024**2  # bytes of a file that the child may write
+_TURNS = threading.BoundedSemaphore(2)
+"""Held by who checks: each may take the memory that it is limited to."""
 _GRACE_S = 5  # processor time beyond the time-out: only a child that lost its parent comes so far
 
 # Handed on because a Python, its packages or its libraries may be found by them; nothing else is: no secrets.
@@ -52,6 +55,7 @@ def check_in_child(
         BundleError: the upload is refused; or it crashed the check, or took more time or memory than it may.
         UsageError: `channel` or `version` is none.
         OutputError: the folder cannot be written.
+        UnavailableError: too many are being checked.
     """
     return _checked_in_child([str(folder.absolute()), channel, version], timeout_s, memory_bytes)
 
@@ -64,12 +68,22 @@ def verify_in_child(folder: Path, *, timeout_s: float = 120, memory_bytes: int =
 
     Raises:
         BundleError: the bundle is damaged or inconsistent; or it crashed the check, or took too much time or memory.
+        UnavailableError: too many are being checked.
     """
     return _checked_in_child([str(folder.absolute())], timeout_s, memory_bytes)
 
 
 def _checked_in_child(what: list[str], timeout_s: float, memory_bytes: int) -> Manifest:
     """Return what a child says to a folder that it verifies, or checks as a channel's version."""
+    if not _TURNS.acquire(timeout=timeout_s):
+        raise UnavailableError("other bundles are being checked, which takes its time: try again in a minute")
+    try:
+        return _checked_in_turn(what, timeout_s, memory_bytes)
+    finally:
+        _TURNS.release()
+
+
+def _checked_in_turn(what: list[str], timeout_s: float, memory_bytes: int) -> Manifest:
     limits = (str(memory_bytes), str(math.ceil(timeout_s) + _GRACE_S))
     command = [sys.executable, "-P", "-m", __name__, *limits, *what]
     with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as complaints:

@@ -19,10 +19,16 @@ if TYPE_CHECKING:
 FORMAT_VERSION = "1.0"
 """Version of the bundle's files; a reader refuses another major version."""
 
-_NUMBER = r"(0|[1-9][0-9]*)"
-_PRE_RELEASE = rf"({_NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
-VERSION_PATTERN = rf"^{_NUMBER}\.{_NUMBER}\.{_NUMBER}(-{_PRE_RELEASE}(\.{_PRE_RELEASE})*)?$"
+_NUMBER = r"(?:0|[1-9][0-9]*)"
+_PRE_RELEASE = rf"(?:{_NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+VERSION_PATTERN = rf"^{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-{_PRE_RELEASE}(?:\.{_PRE_RELEASE})*)?$"
 """A model's version: semver, without build metadata, which storage paths could not hold."""
+
+FILE_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$"
+"""Names of a bundle's files: plain in every storage, URL and shell."""
+
+PRIVATE_FILES = frozenset({"report.json", "report.html"})
+"""Files that a training writes beside the bundle and nobody serves: they list the training images."""
 
 MAX_IMAGE_SIZE = 1024
 """Largest height and width of a picture that a model may ask for, in pixels."""

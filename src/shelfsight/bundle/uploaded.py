@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from shelfsight import __version__
 from shelfsight.bundle.documents import (
+    FILE_NAME_PATTERN,
+    PRIVATE_FILES,
     FileEntry,
     Manifest,
     Metadata,
@@ -44,11 +46,9 @@ MAX_DOCUMENT = 8_000_000
 PRIVATE = frozenset({"report.json"})
 """Files that may lie beside a model and are no part of it: never named by the manifest, never served."""
 
-_OUR_PRIVATE = PRIVATE | {"report.html"}  # which a training writes beside the bundle
-
 _MAX_FILES = 1_000
 _LAYERS_FILES = ("model.json", "weights.bin")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+_NAME = re.compile(FILE_NAME_PATTERN)
 _DESCRIPTION = re.compile(r".+_v.+\.json")
 _KEPT = (
     "tfjsVersion", "tmVersion", "packageName", "packageVersion", "modelName", "userMetadata",
@@ -106,7 +106,7 @@ def _names(folder: Path) -> dict[str, int]:
     if sum(names.values()) > MAX_BYTES:
         raise BundleError(f"the upload has more than {MAX_BYTES:,} bytes: upload a smaller model")
     for name, size in names.items():
-        if name.endswith(".json") and size > MAX_DOCUMENT and name not in _OUR_PRIVATE:
+        if name.endswith(".json") and size > MAX_DOCUMENT and name not in PRIVATE_FILES:
             raise BundleError(f"{name} has more than {MAX_DOCUMENT:,} bytes: that is no document of a model")
     return names
 
@@ -149,7 +149,7 @@ def _check_named(manifest: Manifest, names: Mapping[str, int]) -> None:
     for file in manifest.files:
         if file.media_type != FileEntry.of(file.name, b"").media_type:
             raise BundleError(f"manifest.json calls {file.name} {file.media_type!r}: restore the bundle")
-    private = _OUR_PRIVATE if manifest.kind == "shelfsight" else PRIVATE
+    private = PRIVATE_FILES if manifest.kind == "shelfsight" else PRIVATE
     _refuse_others(names, named | blobs | {"manifest.json"}, private)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from shelfsight import __version__
 from shelfsight.bundle.documents import (
+    PRIVATE_FILES,
     BackboneEntry,
     BlobEntry,
     FileEntry,
@@ -103,7 +104,7 @@ def check_place(place: Path) -> None:
         with suppress(BundleError):
             manifest = read_manifest(place)
             ours = {file.name for file in manifest.files} | {f"blobs/{blob.sha256}.bin" for blob in manifest.blobs}
-            ours |= {"manifest.json", "blobs", "report.json", "report.html"}
+            ours |= {"manifest.json", "blobs"} | PRIVATE_FILES
     foreign = sorted(found - ours)
     if foreign:
         raise OutputError(

@@ -38,6 +38,8 @@ _AT_ONCE = 4
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SLOTS = BoundedSemaphore(2 * _AT_ONCE)
 """Pictures in memory at a time, whoever asked for them."""
+_AZURE_HOST = ipaddress.ip_address("168.63.129.16")
+"""Looks public, and is inside: a virtual machine of Azure asks its host there, for certificates among others."""
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
 _HEADERS = [(b"accept", b"image/*"), (b"accept-encoding", b"identity"), (b"user-agent", b"shelfsight")]
@@ -51,6 +53,8 @@ def is_public(address: Address) -> bool:
             return is_public(inner)
         if address not in _GLOBAL_IPV6 or address.teredo:
             return False
+    if address == _AZURE_HOST:
+        return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 

@@ -4,13 +4,14 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, File, Header, Path, Request, Response, UploadFile
+from fastapi import APIRouter, File, Path, Request, Response, UploadFile
 from starlette.responses import StreamingResponse
 
 from shelfsight.access.rules import Caller
 from shelfsight.api.documents import Page
 from shelfsight.api.guards import DeviceCaller, ReaderCaller, WriterCaller
 from shelfsight.api.pages import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page_of
+from shelfsight.api.preconditions import IfNoneMatch, is_known
 from shelfsight.api.services import Services, ServicesOf
 from shelfsight.catalog import fetch
 from shelfsight.catalog.documents import AddedDocument, AddedImagesDocument, ImageDocument, UrlsDocument
@@ -86,13 +87,13 @@ def show_image(
     sha256: Sha256,
     _caller: DeviceCaller,
     services: ServicesOf,
-    if_none_match: Annotated[str | None, Header()] = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Return the very bytes of an image."""
     with services.database.read() as connection:
         image = images.get(connection, channel_id, product_id, sha256)
     headers = {**_OF_STRANGERS, "etag": f'"{sha256}"'}
-    if if_none_match is not None and f'"{sha256}"' in if_none_match:
+    if is_known(if_none_match, headers["etag"]):
         return Response(status_code=304, headers=headers)
     path = image_path(channel_id, sha256)
     headers["content-length"] = str(services.storage.head(path).size_bytes)  # an error after it began tells nothing

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Protocol
 
 from PIL import ExifTags
@@ -42,6 +44,8 @@ _MEDIA_TYPES = {
 }
 _ON_ITS_SIDE = frozenset({5, 6, 7, 8})
 _LOOKED_UP_AT_ONCE = 500
+_TURNS = BoundedSemaphore(os.cpu_count() or 4)
+"""Held while a picture is decoded, which takes some 100 MB: no more at once than there are processors for."""
 
 
 class Stores(Protocol):
@@ -136,8 +140,8 @@ def read_image(stores: Stores, channel_id: str, sha256: str) -> bytes:
     return stores.storage.get(image_path(channel_id, sha256))
 
 
-def unreferenced_images(stores: Stores, channel_id: str, *, before: datetime) -> Iterator[str]:
-    """Yield the paths of a channel's image files that no product has, deleted ones included.
+def unreferenced_images(stores: Stores, channel_id: str, *, before: datetime) -> Iterator[list[str]]:
+    """Yield the paths of a channel's image files that no product has, deleted ones included, a few at a time.
 
     Args:
         before: only files that were stored before then; a younger one may be waiting for its row. A day is plenty.
@@ -147,7 +151,7 @@ def unreferenced_images(stores: Stores, channel_id: str, *, before: datetime) ->
         hashes = {path.rpartition("/")[2]: path for path in paths}
         with stores.database.read() as connection:
             known = images.known(connection, channel_id, hashes)
-        yield from (path for sha256, path in hashes.items() if sha256 not in known)
+        yield [path for sha256, path in hashes.items() if sha256 not in known]
 
 
 def _result(name: str, image: Image | str, new: set[str], others: Mapping[str, tuple[str, ...]]) -> Added:
@@ -170,7 +174,8 @@ def _checked(upload: Upload, product_id: str, at: datetime) -> Image | str:
 def _examined(data: bytes, product_id: str, at: datetime) -> Image:
     if len(data) > MAX_IMAGE_BYTES:
         raise PictureError(f"larger than {MAX_IMAGE_BYTES // 2**20} MiB")
-    open_picture(data)
+    with _TURNS:
+        open_picture(data)
     with Pillow.open(io.BytesIO(data), formats=FORMATS) as picture:
         width, height = picture.size
         if picture.getexif().get(ExifTags.Base.Orientation) in _ON_ITS_SIDE:

@@ -126,6 +126,7 @@ def _sqlite(url: URL) -> Engine:
         url.set(drivername="sqlite+pysqlite"),
         connect_args={"timeout": _WAIT_FOR_LOCK_S, "check_same_thread": False},
         execution_options={"schema_translate_map": {SCHEMA: None}},
+        hide_parameters=True,  # keys and hashes, which an error would show in the log
         pool_size=20,
     )
     event.listen(engine, "connect", _prepare_sqlite)
@@ -152,6 +153,7 @@ def _postgresql(url: URL) -> Engine:
         url.set(drivername="postgresql+psycopg"),
         connect_args={"connect_timeout": _CONNECT_WITHIN_S, "application_name": "shelfsight"},
         pool_pre_ping=True,
+        hide_parameters=True,  # keys and hashes, which an error would show in the log
         pool_size=10,
         max_overflow=10,
         pool_timeout=_WAIT_FOR_LOCK_S,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, assert_never
@@ -153,7 +152,7 @@ class FileDelivery:
         return _problem(status, detail, reason.value if status == 400 else NoFile.UNKNOWN.value, asked)
 
     async def _refuse(self, refused: Refused, asked: Asked) -> Answer:
-        status, code = refused.error.http_status, _code_of(refused.error)
+        status, code = refused.error.http_status, refused.error.code
         await self._note(refused.actor, asked, status, code)
         return _problem(status, str(refused.error), code, asked)
 
@@ -179,16 +178,11 @@ def _failed(error: Exception, asked: Asked) -> Answer:
     path = asked.path[:_LONGEST_NOTED].decode("latin-1")
     if isinstance(error, ShelfsightError) and error.http_status < 500:
         # Which file in storage is missing or damaged is for the log; whoever asks learns that it is not to be had.
-        return _problem(error.http_status, str(error), _code_of(error), asked)
+        return _problem(error.http_status, str(error), error.code, asked)
     failure = uuid4().urn
     _log.error("file_not_served", id=failure, path=path, error=type(error).__name__, exc_info=error)
     if isinstance(error, ShelfsightError):
         which = "the storage" if isinstance(error, StorageError) else "the database"
         detail = f"{which} does not answer, or refuses: try again; the log has it as {failure}"
-        return _problem(error.http_status, detail, _code_of(error), asked)
+        return _problem(error.http_status, detail, error.code, asked)
     return _problem(500, f"something went wrong inside: the log has it as {failure}", "internal_error", asked)
-
-
-def _code_of(error: ShelfsightError) -> str:
-    """Return the name of an error's class as a code, as the API has it: NotFoundError is `not_found`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__.removesuffix("Error")).lower()

@@ -47,7 +47,8 @@ class HotAnswers:
 
 def hot_key(scope: Scope) -> HotKey | None:
     """Return all that an answer to this request depends on if anybody may have it, None for a less simple one."""
-    if scope["method"] != "GET":
+    path = scope.get("raw_path")
+    if scope["method"] != "GET" or not path:
         return None
     accept = tags = b""
     for name, value in scope["headers"]:
@@ -61,4 +62,4 @@ def hot_key(scope: Scope) -> HotKey | None:
             tags = value
         elif name in _OTHERWISE:
             return None
-    return scope.get("raw_path") or b"", accept, tags
+    return path, accept, tags

@@ -9,12 +9,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from shelfsight.registry.layout import PRIVATE
+from shelfsight.bundle.documents import FILE_NAME_PATTERN, PRIVATE_FILES, VERSION_PATTERN
+from shelfsight.catalog.rules import CHANNEL_PATTERN
+from shelfsight.registry.layout import ROOT, SERVED_AT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PREFIX = "/assets/ml-models/"
+PREFIX = f"{SERVED_AT}/{ROOT}/"
 MANIFEST = "manifest.json"
 LONGEST_PATH_BYTES = 1024
 NO_MODEL = "No active model found"
@@ -22,11 +24,9 @@ NO_MODEL = "No active model found"
 
 _LONGEST_LIST_BYTES = 4096  # of a header that holds a list; a longer one is as good as none
 _LONGEST_RANGE_BYTES = 100
-_NUMBER = r"(?:0|[1-9][0-9]*)"
-_PRE_RELEASE = rf"(?:{_NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
-_VERSION = rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-{_PRE_RELEASE}(?:\.{_PRE_RELEASE})*)?"
-_CHANNEL = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
-_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}"
+_CHANNEL, _VERSION, _NAME = (
+    pattern.removeprefix("^").removesuffix("$") for pattern in (CHANNEL_PATTERN, VERSION_PATTERN, FILE_NAME_PATTERN)
+)
 _VERSION_FILE = re.compile(rf"{PREFIX}({_CHANNEL})/(?:latest|v({_VERSION}))/({_NAME})", re.ASCII)
 _BLOB_FILE = re.compile(rf"{PREFIX}blobs/([0-9a-f]{{64}})\.bin", re.ASCII)
 _POINTED = re.compile(rf"v({_VERSION})", re.ASCII)
@@ -91,7 +91,7 @@ def pointed_version(name: str | None) -> str | None:
 
 def is_public_name(name: str) -> bool:
     """Return whether a file may be asked for by `name`, if the manifest has it."""
-    return name not in PRIVATE and _SAFE_NAME.fullmatch(name) is not None
+    return name not in PRIVATE_FILES and _SAFE_NAME.fullmatch(name) is not None
 
 
 _PHONE_MODEL = "model.ort"

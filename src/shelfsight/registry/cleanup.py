@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from shelfsight.catalog import images
 from shelfsight.database.engine import SYSTEM
-from shelfsight.errors import BundleError, PublishConflictError
+from shelfsight.errors import BundleError, NotFoundError, PublishConflictError
 from shelfsight.registry import latest, layout, store
-from shelfsight.registry.lease import SWEEP, held, publish_lease
+from shelfsight.registry.lease import SWEEP, Lease, held, publish_lease
 from shelfsight.registry.rules import Retention, expired
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from shelfsight.registry.publish import Registry
 
 _LEFTOVER_AFTER_S = 3600
@@ -49,19 +51,23 @@ def clean_up(
             store.release_policy(tx, channel)
     for one in sorted(known) if channel is None else [channel]:
         try:
-            with held(registry.database, publish_lease(one)):
-                _clean_channel(registry, one, retention or Retention(), cleaned, actor)
+            with held(registry.database, publish_lease(one)) as lease:
+                _delete_expired(registry, one, retention or Retention(), cleaned, actor)
+                _remove_orphans(registry, one, lease, cleaned)
+            _remove_images(registry, one, cleaned)
         except PublishConflictError:
             cleaned.busy.append(one)
+        except NotFoundError:  # deleted since: what it left goes with that of the other channels that are gone
+            continue
     if channel is None:
-        _remove_gone_channels(registry, cleaned)
+        _remove_gone_channels(registry, known, cleaned)
         _sweep_blobs(registry, cleaned)
         cleaned.leftovers = registry.storage.remove_leftovers(_LEFTOVER_AFTER_S)
     return cleaned
 
 
-def _clean_channel(registry: Registry, channel: str, retention: Retention, cleaned: Cleaned, actor: str) -> None:
-    """Clean up a channel whose lease is held: nothing is published there meanwhile."""
+def _delete_expired(registry: Registry, channel: str, retention: Retention, cleaned: Cleaned, actor: str) -> None:
+    """Delete the rows of old versions; their folders are orphans then."""
     database, storage = registry.database, registry.storage
     try:
         latest.point(database, storage, channel)
@@ -77,37 +83,49 @@ def _clean_channel(registry: Registry, channel: str, retention: Retention, clean
             if not store.delete_version(tx, channel, old.version):
                 continue
         cleaned.versions.append(f"{channel} {old.version}")
-    _remove_orphans(registry, channel, cleaned)
-    unused = list(images.unreferenced_images(registry, channel, before=now - _IMAGES_WAIT))
-    storage.delete(unused)
-    cleaned.images += len(unused)
 
 
-def _remove_orphans(registry: Registry, channel: str, cleaned: Cleaned) -> None:
-    """Remove the folders of versions that the database does not know, what is staged, and claims on blobs."""
-    served = latest.read(registry.storage, channel)
+def _remove_orphans(registry: Registry, channel: str, lease: Lease, cleaned: Cleaned) -> None:
+    """Remove the folders of versions that the database does not know, what is staged, and claims on blobs.
+
+    Raises:
+        PublishConflictError: a publish has taken over, because storage was too slow; it is left alone.
+    """
     with registry.database.write() as tx:
+        lease.check(tx)
         store.drop_claims(tx, channel)
-        kept = {f"v{one.version}" for one in store.versions(tx, channel)} | {f"v{served}"}
+    served = latest.read(registry.storage, channel)
     for name in registry.storage.folders(layout.channel_folder(channel)):
+        lease.renew()
+        with registry.database.read() as tx:
+            kept = {f"v{one.version}" for one in store.versions(tx, channel)} | {f"v{served}"}
         if name not in kept:
             folder = f"{layout.channel_folder(channel)}/{name}"
             registry.storage.delete_folder(folder)
             cleaned.folders.append(folder)
 
 
-def _remove_gone_channels(registry: Registry, cleaned: Cleaned) -> None:
-    """Remove the folders of channels that are no more; a lease keeps one from being made anew meanwhile."""
+def _remove_images(registry: Registry, channel: str, cleaned: Cleaned) -> None:
+    """Remove the files of images that no product has, soon after it was looked up: one may be added again."""
+    with registry.database.read() as tx:
+        before = store.now(tx) - _IMAGES_WAIT
+    for unused in images.unreferenced_images(registry, channel, before=before):
+        registry.storage.delete(unused)
+        cleaned.images += len(unused)
+
+
+def _remove_gone_channels(registry: Registry, known: Collection[str], cleaned: Cleaned) -> None:
+    """Remove the folders of channels that are no more; a lease keeps one from being published to meanwhile."""
     storage = registry.storage
-    for name in sorted({*storage.folders(layout.ROOT), *storage.folders(images.ROOT)} - {"blobs"}):
+    for name in sorted({*storage.folders(layout.ROOT), *storage.folders(images.ROOT)} - {"blobs", *known}):
         try:
             with held(registry.database, publish_lease(name)):
                 with registry.database.read() as tx:
-                    if name in store.channel_ids(tx):
+                    if name in store.channel_ids(tx):  # made since
                         continue
                 storage.delete_folder(layout.channel_folder(name))
-                storage.delete_folder(images.images_folder(name))
-                cleaned.channels.append(name)
+            _remove_images(registry, name, cleaned)  # not the folder: the channel may be made anew, with pictures
+            cleaned.channels.append(name)
         except PublishConflictError:
             cleaned.busy.append(name)
 
@@ -120,9 +138,18 @@ def _sweep_blobs(registry: Registry, cleaned: Cleaned) -> None:
                 used = store.used_blobs(tx)
             for file in list(registry.storage.list(layout.BLOBS)):
                 sha256 = file.path.rpartition("/")[2].removesuffix(".bin")
-                if sha256 not in used:
-                    lease.renew()
+                if sha256 not in used and _is_still_unused(registry, sha256, lease):
                     registry.storage.delete([file.path])
                     cleaned.blobs.append(sha256)
     except PublishConflictError:
         cleaned.busy.append(layout.BLOBS)
+
+
+def _is_still_unused(registry: Registry, sha256: str, lease: Lease) -> bool:
+    """Return whether a blob has no user now. The list of all took a while, in which the lease may have run out.
+
+    Two transactions: a publish that does not see the lease held has its claim where the second one finds it.
+    """
+    lease.renew()
+    with registry.database.read() as tx:
+        return not store.is_blob_used(tx, sha256)

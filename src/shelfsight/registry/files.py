@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
-from shelfsight.bundle.documents import Document, Manifest, Metadata
+from shelfsight.bundle.documents import PRIVATE_FILES, Document, Manifest, Metadata
 from shelfsight.errors import BundleError, NotFoundError
 from shelfsight.registry import layout
 
@@ -73,7 +73,7 @@ def download(storage: Storage, channel: str, version: str, folder: Path) -> Mani
     manifest = read_manifest(storage, channel, version)
     source = layout.version_folder(channel, version)
     checked(storage, source, manifest)
-    private = [name for name in sorted(layout.PRIVATE) if storage.exists(f"{source}/{name}")]
+    private = [name for name in sorted(PRIVATE_FILES) if storage.exists(f"{source}/{name}")]
     for name in (*public_names(manifest), *private):
         (folder / name).write_bytes(storage.get(f"{source}/{name}"))
     if manifest.blobs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shelfsight.errors import BundleError, NotFoundError
+from shelfsight.errors import BundleError, NotFoundError, StorageError
 from shelfsight.registry import files, layout, store
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ _ROUNDS = 10
 
 def base_url(channel: str) -> str:
     """Return where the files of the stable version are served."""
-    return f"/assets/{layout.latest_pointer(channel)}"
+    return f"{layout.SERVED_AT}/{layout.latest_pointer(channel)}"
 
 
 def point(database: Database, storage: Storage, channel: str) -> str | None:
@@ -27,15 +27,22 @@ def point(database: Database, storage: Storage, channel: str) -> str | None:
 
     Raises:
         BundleError: the stable version's files are not there; `latest` stays where it is.
+        StorageError: it cannot be written; what the database calls stable is not what devices load.
     """
     path = layout.latest_pointer(channel)
     for _ in range(_ROUNDS):
         stable = _stable(database, channel)
-        if stable is None:
-            storage.delete([path])
-        elif storage.pointer(path) != f"v{stable}":
-            files.read_manifest(storage, channel, stable)
-            storage.point(path, f"v{stable}")
+        try:
+            if stable is None:
+                storage.delete([path])
+            elif storage.pointer(path) != f"v{stable}":
+                files.read_manifest(storage, channel, stable)
+                storage.point(path, f"v{stable}")
+        except StorageError as exc:
+            raise StorageError(
+                f"{channel} {stable or 'without a version'} is what counts, but `latest` could not follow ({exc}): "
+                f"`shelfsight cleanup {channel}` lets it, and so does a restart of the server"
+            ) from exc
         if _stable(database, channel) == stable:
             return stable
     raise BundleError(f"the stable version of {channel} changes faster than `latest` can follow: try again")

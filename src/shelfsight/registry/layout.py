@@ -6,8 +6,8 @@ ROOT = "ml-models"
 BLOBS = f"{ROOT}/blobs"
 """Immutable parts, each under its hash; shared by versions and by channels."""
 
-PRIVATE = frozenset({"report.json", "report.html"})
-"""Files of a version that are kept beside the others and never served: they list the training images."""
+SERVED_AT = "/assets"
+"""Where the server shows the storage's `ml-models`; in URLs, before the paths below."""
 
 
 def channel_folder(channel: str) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shelfsight.bundle.check import check_in_child
+from shelfsight.bundle.documents import PRIVATE_FILES
 from shelfsight.bundle.stamp import read_metadata, restamp
 from shelfsight.database.engine import SYSTEM
 from shelfsight.errors import BundleError, ConflictError, ShelfsightError, StorageError
@@ -68,7 +69,8 @@ def publish(registry: Registry, order: Order) -> Version:
         BundleError: the bundle is damaged, inconsistent, or not one.
         ConflictError: the version exists.
         PublishConflictError: another publish of the channel is running, or has taken over.
-        StorageError, DatabaseError: nothing was published; what was there is still served.
+        StorageError, DatabaseError: nothing was published, unless the message names the version; what was there is
+            still served.
     """
     with registry.database.read() as tx:
         store.release_policy(tx, order.channel)
@@ -138,7 +140,7 @@ class _Publish:
 
     def _upload_files(self, folder: Path, manifest: Manifest) -> None:
         self._storage.delete_folder(self._stage)
-        for name in (*public_names(manifest), *sorted(layout.PRIVATE)):
+        for name in (*public_names(manifest), *sorted(PRIVATE_FILES)):
             if (folder / name).is_file():
                 self._lease.renew()
                 self._storage.put_file(f"{self._stage}/{name}", folder / name)

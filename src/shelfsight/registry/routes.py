@@ -12,7 +12,7 @@ from shelfsight.api.documents import ApiDocument, Page
 from shelfsight.api.guards import AdministratorCaller, ReaderCaller, WriterCaller
 from shelfsight.api.pages import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page_of
 from shelfsight.api.services import Services, ServicesOf
-from shelfsight.registry import cleanup, store, versions
+from shelfsight.registry import cleanup, layout, store, versions
 from shelfsight.registry.publish import Order, Registry, publish
 from shelfsight.registry.rules import Comparison, Release, Retention, Status, Version
 from shelfsight.registry.upload import receive
@@ -49,7 +49,8 @@ class VersionDocument(ApiDocument):
     def of(cls, version: Version) -> Self:
         """Return the document of a version."""
         own = {name: getattr(version, name) for name in cls.model_fields if name != "files_url"}
-        return cls(**own, files_url=f"/assets/ml-models/{version.channel}/v{version.version}/")
+        folder = layout.version_folder(version.channel, version.version)
+        return cls(**own, files_url=f"{layout.SERVED_AT}/{folder}/")
 
 
 class ComparisonDocument(ApiDocument):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 FIRST = "1.0.0"
+_LOWEST = Semver(0, 0, 0, "0")
 LEAST_KEPT = 2
 """The current version and the one before it are never cleaned up."""
 
@@ -83,8 +84,8 @@ def next_version(taken: Iterable[str]) -> str:
 
     Pre-releases count as the release that they precede: after 2.0.0-rc.1 comes 2.0.0.
     """
-    highest = max(map(Semver.parse, taken), default=None)
-    if highest is None:
+    highest = max(map(_order, taken), default=_LOWEST)
+    if highest == _LOWEST:
         return FIRST
     return str(highest.finalize_version() if highest.prerelease else highest.bump_patch())
 
@@ -102,7 +103,15 @@ def check_new(version: str, existing: Collection[str], channel: str) -> str:
 
 def newest_first(versions: Iterable[Version]) -> list[Version]:
     """Return the versions, the highest first."""
-    return sorted(versions, key=lambda one: Semver.parse(one.version), reverse=True)
+    return sorted(versions, key=lambda one: _order(one.version), reverse=True)
+
+
+def _order(version: str) -> Semver:
+    """Return what a version is compared by; what is none, written in SQL or the name of a folder, is the lowest."""
+    try:
+        return Semver.parse(version)
+    except ValueError:
+        return _LOWEST
 
 
 def stable_version(versions: Iterable[Version]) -> Version | None:
@@ -125,7 +134,7 @@ def roll_back_target(versions: Sequence[Version], wanted: str | None, channel: s
     if stable is None:
         raise NotFoundError(f"{channel} has no stable version to roll back from: name the one you want")
     order = [one for one in newest_first(versions) if one.status is not Status.TESTING]
-    below = [one for one in order if Semver.parse(one.version) < Semver.parse(stable.version)]
+    below = [one for one in order if _order(one.version) < _order(stable.version)]
     if not below:
         raise NotFoundError(f"{channel} has no version older than {stable.version} to roll back to")
     return below[0]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, delete, func, insert, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from shelfsight.catalog.store.changes import lock
 from shelfsight.database.tables import channels, leases, model_metadata, trainings, version_blobs
 from shelfsight.errors import NotFoundError
 from shelfsight.registry.rules import Release, Status, Version
@@ -89,10 +90,16 @@ def insert_version(tx: Connection, published: Version, requested_by: str) -> Non
 
 
 def make_stable(tx: Connection, channel: str, wanted: str) -> None:
-    """Make one version stable: it alone is active, what was stable is deprecated, and no rollout goes on."""
+    """Make one version stable: it alone is active, what was stable is deprecated, and no rollout goes on.
+
+    Raises:
+        NotFoundError: the channel is gone.
+    """
+    lock(tx, channel)  # of two at once the second must see what the first has made stable
     others = and_(model_metadata.c.channel_id == channel, model_metadata.c.version != f"v{wanted}")
     was_active = and_(others, model_metadata.c.status == Status.ACTIVE)
-    is_rolling = and_(others, or_(model_metadata.c.rollout_percentage > 0, model_metadata.c.shadow_mode))
+    rolling = (model_metadata.c.rollout_percentage > 0, model_metadata.c.shadow_mode)
+    is_rolling = and_(others, or_(*rolling, model_metadata.c.shadow_percentage > 0))
     replaced = {"is_stable": False, "status": Status.DEPRECATED, "deprecated_at": now(tx)}
     released = {"status": Status.ACTIVE, "rollout_percentage": 100, "is_stable": True}
     for which, changed in (
@@ -112,16 +119,27 @@ def note_release(tx: Connection, channel: str, trained_at: datetime, base_url: s
 
 
 def deprecate(tx: Connection, channel: str, wanted: str) -> None:
-    """Mark a version as not to be used any more."""
+    """Mark a version as not to be used any more.
+
+    Raises:
+        NotFoundError: the channel is gone.
+    """
+    lock(tx, channel)
     changed = {"status": Status.DEPRECATED, "deprecated_at": now(tx), **_NO_ROLLOUT}
     tx.execute(update(model_metadata).where(_is(channel, wanted)).values(changed))
 
 
 def delete_version(tx: Connection, channel: str, wanted: str) -> bool:
-    """Delete a version that is not stable, and what it says of blobs; return whether it was there."""
-    gone = delete(model_metadata).where(_is(channel, wanted), model_metadata.c.is_stable.is_(False))
-    if tx.execute(gone).rowcount == 0:
+    """Delete a version that is not in use, and what it says of blobs; return whether there was one.
+
+    Raises:
+        NotFoundError: the channel is gone.
+    """
+    lock(tx, channel)  # before the row, as everybody here does: two who lock in another order wait for each other
+    row = tx.execute(select(model_metadata).where(_is(channel, wanted)).with_for_update()).mappings().first()
+    if row is None or _version(row).is_in_use:
         return False
+    tx.execute(delete(model_metadata).where(_is(channel, wanted)))
     tx.execute(delete(version_blobs).where(*_blobs_of(channel, wanted)))
     return True
 
@@ -146,6 +164,12 @@ def drop_claims(tx: Connection, channel: str) -> None:
     published = select(model_metadata.c.version).where(model_metadata.c.channel_id == channel)
     mine = version_blobs.c.channel_id == channel
     tx.execute(delete(version_blobs).where(mine, version_blobs.c.version.not_in(published)))
+
+
+def is_blob_used(tx: Connection, sha256: str) -> bool:
+    """Return whether a version uses a blob, also one that is just being published."""
+    used = select(version_blobs.c.sha256).where(version_blobs.c.sha256 == sha256).limit(1)
+    return tx.execute(used).first() is not None
 
 
 def used_blobs(tx: Connection) -> set[str]:

@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from shelfsight.bundle.documents import PRIVATE_FILES
 from shelfsight.errors import ShelfsightError
 from shelfsight.web.headers import SecurityHeaders
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 _HERE = Path(__file__).parent
-_PRIVATE = frozenset({"report.json", "report.html"})
 """Never served, whatever a manifest says: they list the training images."""
 _STATIC_TYPES = {
     ".css": "text/css",
@@ -129,7 +129,7 @@ class _Demo:
         types = {file["name"]: file["mediaType"] for file in manifest["files"]}
         types["manifest.json"] = "application/json"
         name = request.path_params["name"]
-        if name not in types or name in _PRIVATE:
+        if name not in types or name in PRIVATE_FILES:
             raise HTTPException(404, f"{name} is not a public file of this model")
         return _file(request, self.bundle / name, media_type=types[name])
 

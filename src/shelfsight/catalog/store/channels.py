@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -30,7 +31,6 @@ from shelfsight.errors import ConflictError, NotFoundError, StaleWriteError, Usa
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from datetime import datetime
 
     from sqlalchemy import Connection, Row
 
@@ -142,13 +142,20 @@ def delete(connection: Connection, channel_id: str) -> None:
     """
     if channel_id == DEFAULT_CHANNEL:
         raise ConflictError(f"channel {DEFAULT_CHANNEL!r} is there for devices without a key: it cannot be deleted")
+    _end_publishes(connection, channel_id)
     lock(connection, channel_id)
     of_channel = (tables.images, tables.products, tables.changes, tables.version_blobs)
     for table in (*of_channel, tables.model_metadata, tables.trainings, tables.tokens):
         connection.execute(delete_rows(table).where(table.c.channel_id == channel_id))
-    connection.execute(delete_rows(tables.leases).where(tables.leases.c.name == f"publish:{channel_id}"))
     _forget_scopes(connection, channel_id)
     connection.execute(delete_rows(channels).where(channels.c.id == channel_id))
+
+
+def _end_publishes(connection: Connection, channel_id: str) -> None:
+    """Let no publish that runs go on; in a later channel of the same id, too, the tokens of leases count on."""
+    leases = tables.leases
+    ended = {"token": leases.c.token + 1, "holder": "", "expires_at": datetime.fromtimestamp(0, UTC)}
+    connection.execute(update(leases).where(leases.c.name == f"publish:{channel_id}").values(ended))
 
 
 def _forget_scopes(connection: Connection, channel_id: str) -> None:

@@ -177,7 +177,8 @@ class _Tables:
             self._create("acting", sa.Column("actor", sa.Text, nullable=False))
 
     def model_metadata(self) -> None:
-        pattern = r"version ~ '^v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$'"
+        number, word = "(0|[1-9][0-9]*)", "[0-9A-Za-z-]+"
+        pattern = rf"version ~ '^v{number}\.{number}\.{number}(-{word}(\.{word})*)?$'"
         op.create_table(
             "model_metadata",
             sa.Column("version", sa.Text, nullable=False),

@@ -14,8 +14,11 @@ CREATE FUNCTION shelfsight.is_public(channel text) RETURNS boolean LANGUAGE sql 
 SET search_path = pg_catalog, pg_temp AS
 $$ SELECT EXISTS (SELECT FROM shelfsight.channels c WHERE c.id = channel AND c.visibility = 'public') $$;
 
+-- Who is writing. Only the owner of the tables, as whom the triggers ask, may say so by a setting; others are named.
 CREATE FUNCTION shelfsight.actor() RETURNS text LANGUAGE sql STABLE AS
-$$ SELECT coalesce(nullif(current_setting('shelfsight.actor', true), ''), 'sql:' || session_user) $$;
+$$ SELECT coalesce(CASE WHEN pg_has_role(r.name, current_user, 'MEMBER')
+  THEN nullif(current_setting('shelfsight.actor', true), '') END, 'sql:' || r.name)
+  FROM (SELECT coalesce(nullif(current_setting('role'), 'none'), session_user)) AS r (name) $$;
 
 ALTER TABLE model_metadata ALTER channel_id SET DEFAULT shelfsight.session_channel();
 
@@ -43,8 +46,7 @@ FOR EACH ROW EXECUTE FUNCTION shelfsight.keep_times();
 
 -- Whoever becomes stable takes it from the one that was. (The owner's session sees one channel too, hence '*'; said
 -- inside, because only superusers may attach a setting of their own to a function.)
-CREATE FUNCTION shelfsight.keep_one_stable() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path FROM CURRENT AS $$
+CREATE FUNCTION shelfsight.keep_one_stable() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
   chosen text := coalesce(current_setting('shelfsight.channel', true), '');
 BEGIN
@@ -57,8 +59,7 @@ CREATE TRIGGER c_keep_one_stable BEFORE INSERT OR UPDATE OF is_stable ON model_m
 FOR EACH ROW WHEN (NEW.is_stable) EXECUTE FUNCTION shelfsight.keep_one_stable();
 
 -- Every change counts the channel's sequence up, is audited, and wakes the servers.
-CREATE FUNCTION shelfsight.record_version() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path FROM CURRENT AS $$
+CREATE FUNCTION shelfsight.record_version() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
   chosen text := coalesce(current_setting('shelfsight.channel', true), '');
   it model_metadata := coalesce(NEW, OLD);
@@ -86,6 +87,19 @@ END $$;
 CREATE TRIGGER record_version AFTER INSERT OR UPDATE OR DELETE ON model_metadata
 FOR EACH ROW EXECUTE FUNCTION shelfsight.record_version();
 
+-- Both run with the owner's rights. A table of the same name in a schema that somebody else may write to, such as the
+-- temporary one, which otherwise comes first, must not take the place of ours.
+DO $$
+DECLARE
+  f text;
+BEGIN
+  FOREACH f IN ARRAY ARRAY['keep_one_stable', 'record_version'] LOOP
+    EXECUTE format('ALTER FUNCTION shelfsight.%I() SET search_path = pg_catalog, %I, pg_temp', f, current_schema());
+  END LOOP;
+END $$;
+REVOKE EXECUTE ON FUNCTION shelfsight.keep_to_session_channel(), shelfsight.keep_times(), shelfsight.keep_one_stable(),
+  shelfsight.record_version() FROM PUBLIC;
+
 CREATE VIEW ml_models WITH (security_invoker = true) AS
 SELECT t.id, t.channel_id, t.version, t.trained_at, t.product_count, t.image_count, t.training_duration, t.accuracy,
   coalesce(m.is_stable, false) AS active, t.created_at
@@ -105,9 +119,12 @@ END $$;
 
 -- Whatever the database grants to new tables by default (Supabase: everything to everybody) is taken back first.
 REVOKE ALL ON ALL TABLES IN SCHEMA shelfsight FROM PUBLIC, anon, authenticated, service_role;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA shelfsight FROM PUBLIC, anon, authenticated, service_role;
+REVOKE ALL ON SEQUENCE model_metadata_id_seq, trainings_id_seq FROM PUBLIC, anon, authenticated, service_role;
 REVOKE ALL ON model_metadata, trainings, ml_models FROM PUBLIC, anon, authenticated, service_role;
 GRANT SELECT ON model_metadata TO anon, authenticated;
-GRANT ALL ON model_metadata, trainings TO service_role;
+-- Not ALL: a trigger of theirs would run with our rights, and TRUNCATE passes our triggers by.
+GRANT SELECT, INSERT, UPDATE, DELETE ON model_metadata, trainings TO service_role;
 GRANT SELECT ON ml_models TO service_role;
 GRANT USAGE ON SCHEMA shelfsight TO service_role;
 GRANT SELECT ON shelfsight.channels, shelfsight.products, shelfsight.images, shelfsight.changes, shelfsight.audit
