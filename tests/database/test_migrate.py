@@ -93,8 +93,8 @@ def test_a_schema_of_another_version_is_refused(empty: Database, found: str, sen
 
 def test_an_old_schema_is_refused_until_it_is_upgraded(empty: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     migrate.prepare(empty)
-    monkeypatch.setattr(migrate, "latest", lambda: "0002")
-    with pytest.raises(SchemaError, match="has schema 0001, wanted 0002: run `shelfsight db upgrade`"):
+    monkeypatch.setattr(migrate, "latest", lambda: "0099")
+    with pytest.raises(SchemaError, match=r"has schema [0-9]+, wanted 0099: run `shelfsight db upgrade`"):
         migrate.prepare(empty)
 
 

@@ -8,11 +8,13 @@ import shutil
 import subprocess
 import uuid
 from datetime import timedelta
+from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import insert, select, text, update
 
+from shelfsight.catalog.rules import ReleasePolicy
 from shelfsight.database.tables import audit, channels, model_metadata, trainings
 from shelfsight.errors import (
     BundleError,
@@ -24,9 +26,9 @@ from shelfsight.errors import (
 )
 from shelfsight.registry import cleanup, files, latest, layout, store, versions
 from shelfsight.registry.cleanup import clean_up
-from shelfsight.registry.lease import SWEEP, held, publish_lease
+from shelfsight.registry.lease import SWEEP, Lease, held, publish_lease
 from shelfsight.registry.publish import Order, Registry, publish
-from shelfsight.registry.rules import Release, Retention, Status
+from shelfsight.registry.rules import Retention, Status
 from shelfsight.storage import open_storage
 from tests.registry.test_killed import check_nothing_is_orphaned
 
@@ -129,7 +131,7 @@ def test_a_staged_channel_gets_a_candidate_which_is_released_by_hand(local: Regi
     assert latest.read(local.storage, "T_1") == "1.0.0"
     assert versions.release(local, "T_1", "1.0.1").is_stable
     assert latest.read(local.storage, "T_1") == "1.0.1"
-    forced = publish(local, order(tiny_bundles[2], release=Release.IMMEDIATE))
+    forced = publish(local, order(tiny_bundles[2], release=ReleasePolicy.IMMEDIATE))
     assert forced.is_stable
 
 
@@ -138,7 +140,7 @@ def test_a_roll_back_points_to_the_older_version_and_ends_the_rollout(
 ) -> None:
     for bundle in tiny_bundles[:2]:
         publish(registry, order(bundle))
-    candidate = publish(registry, order(tiny_bundles[2], release=Release.STAGED))
+    candidate = publish(registry, order(tiny_bundles[2], release=ReleasePolicy.STAGED))
     with registry.database.write() as tx:
         row = model_metadata.c.version == f"v{candidate.version}"
         tx.execute(update(model_metadata).where(row).values(rollout_percentage=10, shadow_mode=True))
@@ -207,7 +209,7 @@ def test_what_is_damaged_is_not_rolled_back_to(local: Registry, tiny_bundles: Bu
 
 def test_the_stable_version_is_not_deprecated_and_others_are(local: Registry, tiny_bundles: Bundles) -> None:
     publish(local, order(tiny_bundles[0]))
-    publish(local, order(tiny_bundles[1], release=Release.STAGED))
+    publish(local, order(tiny_bundles[1], release=ReleasePolicy.STAGED))
     assert versions.deprecate(local, "T_1", "1.0.1").deprecated_at is not None
     with pytest.raises(ConflictError):
         versions.deprecate(local, "T_1", "1.0.0")
@@ -252,10 +254,21 @@ def test_a_second_publish_of_a_channel_is_refused_while_one_runs(registry: Regis
     assert publish(registry, order(tiny_bundles[0])).is_stable
 
 
-def test_while_shared_files_are_cleaned_up_nothing_is_published(local: Registry, tiny_bundles: Bundles) -> None:
-    with held(local.database, SWEEP), pytest.raises(ConflictError, match="publish again in a minute"):
-        publish(local, order(tiny_bundles[0]))
-    assert publish(local, order(tiny_bundles[0])).version == "1.0.0"
+def test_a_publish_waits_while_shared_files_are_cleaned_up(
+    local: Registry, tiny_bundles: Bundles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with held(local.database, SWEEP) as sweep, monkeypatch.context() as patch:
+        patch.setattr("shelfsight.registry.publish._SWEEP_WITHIN_S", 0.3)
+        with pytest.raises(ConflictError, match="publish again in a minute"):
+            publish(local, order(tiny_bundles[0]))
+        patch.setattr("shelfsight.registry.publish._SWEEP_WITHIN_S", 30)
+        Timer(0.5, lambda: _release(local, sweep)).start()
+        assert publish(local, order(tiny_bundles[0])).version == "1.0.0"
+
+
+def _release(registry: Registry, lease: Lease) -> None:
+    with registry.database.write() as tx:
+        store.release_lease(tx, name=lease.name, token=lease.token)
 
 
 def test_a_clean_up_spares_the_blobs_of_a_running_publish(local: Registry, tiny_bundles: Bundles) -> None:
@@ -380,7 +393,7 @@ def _refuse_at(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(store, name, gone)
 
 
-@pytest.mark.parametrize("at", ["claim_blobs", "insert_version", "make_stable", "note_release", "renew_lease"])
+@pytest.mark.parametrize("at", ["claim_blobs", "insert_version", "make_stable", "note_place", "renew_lease"])
 def test_a_database_that_goes_in_the_middle_loses_nothing(
     local: Registry, tiny_bundles: Bundles, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

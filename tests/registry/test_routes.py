@@ -15,9 +15,9 @@ from shelfsight.access.rules import COMMAND_LINE
 from shelfsight.access.tokens import NewToken
 from shelfsight.api.services import Services
 from shelfsight.app import build_app
+from shelfsight.catalog.rules import ReleasePolicy
 from shelfsight.database.tables import audit, channels
 from shelfsight.registry.publish import Order, Registry, publish
-from shelfsight.registry.rules import Release
 from shelfsight.storage import open_storage
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def test_a_version_goes_its_way_from_candidate_to_roll_back(
 ) -> None:
     registry = Registry(database=services.database, storage=services.storage)
     publish(registry, Order(folder=tiny_bundles[0], channel="T_1"))
-    publish(registry, Order(folder=tiny_bundles[1], channel="T_1", release=Release.STAGED))
+    publish(registry, Order(folder=tiny_bundles[1], channel="T_1", release=ReleasePolicy.STAGED))
     assert client.get(f"{VERSIONS}/1.0.1").json()["status"] == "testing"
     assert client.post(f"{VERSIONS}/1.0.1/release").json()["isStable"] is True
     assert client.post(f"{VERSIONS}/1.0.1/deprecate").status_code == 409

@@ -22,9 +22,11 @@ from shelfsight.registry.rules import (
     newest_first,
     next_version,
     roll_back_target,
+    stable_before,
 )
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
+RELEASED: list[str] = []  # of which nobody knows what was stable
 
 
 def version(number: str, *, days: int = 0, status: Status = Status.DEPRECATED, stable: bool = False) -> Version:
@@ -80,7 +82,7 @@ def test_the_next_version_is_never_taken_and_always_the_highest(numbers: list[tu
 def test_a_row_or_folder_whose_name_is_no_version_stands_in_nobodys_way() -> None:
     odd = version("1.0.01")  # typed into the table
     history = [version("1.0.0"), odd, version("1.0.1", stable=True)]
-    assert roll_back_target(history, None, "T_1").version == "1.0.0"
+    assert roll_back_target(history, ["1.0.0", "1.0.1"], None, "T_1").version == "1.0.0"
     assert newest_first(history)[-1] == odd
     assert next_version(["1.0.1", "1.0.1.bak", "1.0.01", ""]) == "1.0.2"
     assert next_version(["old"]) == "1.0.0"
@@ -92,15 +94,28 @@ def test_a_version_that_exists_is_not_published_again() -> None:
         check_new("1.0.0", {"1.0.0"}, "T_1")
 
 
-def test_a_roll_back_names_the_highest_version_below_the_stable_one() -> None:
-    history = [
-        version("1.0.9"),
-        version("1.0.10"),
-        version("1.0.11", status=Status.TESTING),
-        version("1.0.12", stable=True),
-        version("1.0.13"),
-    ]
-    assert roll_back_target(history, None, "T_1").version == "1.0.10"
+@pytest.mark.parametrize(
+    ("releases", "before"),
+    [
+        ((), None),
+        (("1.0.0",), None),
+        (("1.0.0", "1.0.1", "1.0.2"), "1.0.1"),
+        (("1.0.0", "1.0.1", "1.0.2", "1.0.1"), "1.0.0"),  # rolled back once: further back
+        (("1.0.0", "1.0.1", "1.0.0", "1.0.2"), "1.0.0"),  # 1.0.1 was bad, and 1.0.2 came after it
+        (("1.0.0", "9.9.9", "1.0.1"), "1.0.0"),  # 9.9.9 is cleaned up
+        (("1.0.0", "1.0.1", "1.0.0", "1.0.1"), "1.0.0"),  # and forward again
+    ],
+)
+def test_a_roll_back_names_what_was_stable_before_and_not_rolled_back_from(
+    releases: tuple[str, ...], before: str | None
+) -> None:
+    assert stable_before(releases, {"1.0.0", "1.0.1", "1.0.2"}) == before
+
+
+def test_a_roll_back_does_not_name_a_version_in_testing() -> None:
+    history = [version("1.0.0"), version("1.0.1", status=Status.TESTING), version("1.0.2", stable=True)]
+    releases = ["1.0.0", "1.0.1", "1.0.2"]  # somebody has put 1.0.1 back into testing
+    assert roll_back_target(history, releases, None, "T_1").version == "1.0.0"
 
 
 @pytest.mark.parametrize(
@@ -113,15 +128,15 @@ def test_a_roll_back_names_the_highest_version_below_the_stable_one() -> None:
 )
 def test_a_roll_back_to_what_makes_no_sense_is_refused(wanted: str, error: type[Exception], reason: str) -> None:
     history = [version("1.0.0"), version("1.1.0", stable=True), version("1.2.0", status=Status.TESTING)]
-    assert roll_back_target(history, "1.0.0", "T_1").version == "1.0.0"
+    assert roll_back_target(history, [], "1.0.0", "T_1").version == "1.0.0"
     with pytest.raises(error, match=reason):
-        roll_back_target(history, wanted, "T_1")
+        roll_back_target(history, [], wanted, "T_1")
 
 
 @pytest.mark.parametrize("history", [[], [version("1.0.0", stable=True)], [version("1.0.0")]])
 def test_without_an_older_version_there_is_nothing_to_roll_back_to(history: list[Version]) -> None:
     with pytest.raises(NotFoundError):
-        roll_back_target(history, None, "T_1")
+        roll_back_target(history, [one.version for one in history], None, "T_1")
 
 
 def test_the_stable_version_is_not_deprecated() -> None:
@@ -140,15 +155,19 @@ def test_a_row_whose_checksum_no_file_has_is_found() -> None:
 def test_old_versions_expire_and_new_or_young_ones_do_not() -> None:
     history = [version(f"1.0.{n}", days=100 - 10 * n) for n in range(10)]
     history[-1] = version("1.0.9", days=10, stable=True)
-    assert [one.version for one in expired(history, Retention(keep=3), NOW)] == [f"1.0.{n}" for n in range(7)]
-    assert [one.version for one in expired(history, Retention(keep=2, days=45), NOW)] == [
+    assert [one.version for one in expired(history, RELEASED, Retention(keep=3), NOW)] == [
+        f"1.0.{n}" for n in range(7)
+    ]
+    assert [one.version for one in expired(history, RELEASED, Retention(keep=2, days=45), NOW)] == [
         f"1.0.{n}" for n in range(6)
     ]
 
 
 def test_after_a_roll_back_the_stable_version_and_the_one_before_it_stay() -> None:
-    history = [version(f"1.0.{n}", days=90, stable=n == 2) for n in range(8)]
-    assert {one.version for one in expired(history, Retention(keep=2), NOW)} == {"1.0.0", "1.0.3", "1.0.4", "1.0.5"}
+    history = [version(f"1.0.{n}", days=90, stable=n == 3) for n in range(8)]
+    releases = ["1.0.0", "1.0.1", "1.0.2", "1.0.3", "1.0.2", "1.0.1", "1.0.3"]  # 1.0.2 was rolled back from
+    gone = {one.version for one in expired(history, releases, Retention(keep=2), NOW)}
+    assert gone == {"1.0.0", "1.0.2", "1.0.4", "1.0.5"}
 
 
 @pytest.mark.parametrize(
@@ -163,7 +182,7 @@ def test_after_a_roll_back_the_stable_version_and_the_one_before_it_stay() -> No
 def test_what_a_rollout_uses_never_expires(use: dict[str, object]) -> None:
     used = replace(version("0.9.0", days=400), **use)  # type: ignore[arg-type]
     history = [used, *(version(f"1.0.{n}", days=90, stable=n == 5) for n in range(6))]
-    assert used not in expired(history, Retention(keep=2), NOW)
+    assert used not in expired(history, RELEASED, Retention(keep=2), NOW)
 
 
 @given(
@@ -180,13 +199,12 @@ def test_retention_always_leaves_what_devices_may_need(
     history = [
         version(f"1.0.{patch}", days=age, status=status, stable=patch == stable) for patch, age, status in rows
     ]
-    gone = expired(history, Retention(keep=keep, days=days), NOW)
+    releases = [one.version for one in history]
+    gone = expired(history, releases, Retention(keep=keep, days=days), NOW)
     left = [one for one in newest_first(history) if one not in gone]
     assert newest_first(history)[:keep] == left[:keep]
     assert all(not one.is_in_use and one.created_at < NOW - timedelta(days=days) for one in gone)
-    if any(one.is_stable for one in history[1:]) and len(history) > 1:
-        position = next(n for n, one in enumerate(newest_first(history)) if one.is_stable)
-        assert set(newest_first(history)[position : position + 2]) <= set(left)
+    assert stable_before(releases, {one.version for one in history}) in {None, *(one.version for one in left)}
 
 
 @pytest.mark.parametrize(("keep", "days"), [(1, 30), (0, 30), (5, -1)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
 from shelfsight.database.tables import audit
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Connection
+
+
+REFUSED = "request_refused"
+"""The action of what was not done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,3 +91,9 @@ def list_entries(
         )
         for row in connection.execute(query)
     ]
+
+
+def purge_refusals(connection: Connection, before: datetime) -> int:
+    """Delete refused requests from before then, and return how many; what was done stays for ever."""
+    old = delete(audit).where(audit.c.action == REFUSED, audit.c.at < before)
+    return connection.execute(old).rowcount

@@ -1,7 +1,7 @@
 """Routes of access: logging in, setting up, administrators, tokens, the audit."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Cookie, Query, Request, Response
 from pydantic import AwareDatetime, Field
@@ -109,6 +109,12 @@ class TokenDocument(ApiDocument):
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+
+    @classmethod
+    def of(cls, known: Token, **more: str) -> Self:
+        """Return the document of a token; `more` is what only an issued one has."""
+        own = {name: getattr(known, name) for name in TokenDocument.model_fields if name != "channel_id"}
+        return cls(**own | {"scopes": list(known.scopes), "channel_id": known.channel} | more)
 
 
 class IssuedTokenDocument(TokenDocument):
@@ -238,7 +244,7 @@ def list_tokens(
     found = tokens.list_tokens(services.database, after=_token_position(cursor), limit=limit + 1)
     last = found[limit - 1] if len(found) > limit else None
     position = f"{last.created_at.isoformat()} {last.id}" if last else None
-    return page_of(request, response, [TokenDocument(**_known(one)) for one in found[:limit]], position)
+    return page_of(request, response, [TokenDocument.of(one) for one in found[:limit]], position)
 
 
 @router.post("/tokens", status_code=201)
@@ -258,7 +264,7 @@ def create_token(
     )
     issued = tokens.create_token(services.database, new, by=caller, address=address_of(request.scope))
     response.headers["cache-control"] = _NO_STORE
-    return IssuedTokenDocument(**_known(issued.token), token=issued.text)
+    return IssuedTokenDocument.of(issued.token, token=issued.text)
 
 
 @router.delete("/tokens/{token_id}", status_code=204)
@@ -315,20 +321,6 @@ def _token_position(cursor: str | None) -> tuple[datetime, str] | None:
     if created_at is None or created_at.tzinfo is None:
         raise UsageError(f"{position[:40]!r} is no position in this list: use nextCursor of the page before")
     return created_at, token_id
-
-
-def _known(token: Token) -> dict[str, Any]:
-    return {
-        "id": token.id,
-        "name": token.name,
-        "scopes": list(token.scopes),
-        "channel_id": token.channel,
-        "created_at": token.created_at,
-        "created_by": token.created_by,
-        "expires_at": token.expires_at,
-        "revoked_at": token.revoked_at,
-        "last_used_at": token.last_used_at,
-    }
 
 
 def _expiry(token: Token) -> datetime:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from json import dumps
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -103,7 +104,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right:
     if not sys.stdout.isatty():
         print_plain("\n".join("\t".join(cell.translate(_IN_ONE_CELL) for cell in row) for row in (columns, *rows)))
         return
-    table = Table()
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))  # nine columns fit into 80 letters
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:

@@ -38,17 +38,17 @@ def publish(
     json: JsonOption = False,
 ) -> None:
     """Check a bundle and publish it as a version of a channel."""
+    from shelfsight.catalog.rules import ReleasePolicy
     from shelfsight.cli.output import progress_bars
     from shelfsight.cli.service import opened_service
     from shelfsight.cli.versions import show_version
     from shelfsight.registry.publish import Order
     from shelfsight.registry.publish import publish as run
-    from shelfsight.registry.rules import Release
 
     with opened_service() as service, _folder(bundle) as folder:
         if create_channel:
             _create(service, channel)
-        chosen = None if release is None else Release(release)
+        chosen = None if release is None else ReleasePolicy(release)
         order = Order(folder=folder, channel=channel, version=version, release=chosen, actor=service.caller.actor)
         with progress_bars() as bars:
             bars.stage("Checking and publishing")

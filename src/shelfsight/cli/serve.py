@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from shelfsight.settings import ServiceSettings
 
 _FINISH_WITHIN_S = 8  # Docker kills after 10
-_POINTERS_AT_ONCE = 16
 
 
 def register(app: typer.Typer) -> None:
@@ -41,6 +40,8 @@ def serve(
     from shelfsight.app import build_app, open_services
     from shelfsight.cli.listening import address_of, listen
     from shelfsight.cli.logs import configure_logs
+    from shelfsight.registry.follow import following
+    from shelfsight.registry.publish import Registry
     from shelfsight.settings import service_settings
 
     proxies = _networks(trust_proxy or [])
@@ -50,12 +51,12 @@ def serve(
     with listen(host, port) as listener:
         services = open_services(settings)
         try:
-            _let_latest_follow(services)
             server = _prepare(build_app(services), access_log=access_log, proxies=proxies)
             address = address_of(listener)
             _introduce(services, settings, address)
             log.info("server_started", address=address)
-            _run(server, listener)
+            with following(Registry(database=services.database, storage=services.storage)):
+                _run(server, listener)
             log.info("server_stopped", address=address)
         finally:
             services.close()
@@ -72,33 +73,6 @@ def _networks(proxies: list[str]) -> list[str]:
         raise UsageError(
             f"--trust-proxy: {exc}: name an address such as 10.0.0.7, or a network, 10.0.0.0/24"
         ) from exc
-
-
-def _let_latest_follow(services: Services) -> None:
-    """Let every channel's `latest` name what the database calls stable; what stands in the way is logged."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from shelfsight.registry import store
-
-    with services.database.read() as tx:
-        channels = sorted(store.channel_ids(tx))
-    with ThreadPoolExecutor(_POINTERS_AT_ONCE) as pool:
-        list(pool.map(lambda channel: _follow(services, channel), channels))
-
-
-def _follow(services: Services, channel: str) -> None:
-    import structlog
-
-    from shelfsight.errors import ShelfsightError
-    from shelfsight.registry import latest, store
-
-    try:
-        with services.database.read() as tx:
-            stable = store.stable(tx, channel)
-        if latest.read(services.storage, channel) != stable:
-            latest.point(services.database, services.storage, channel)
-    except ShelfsightError as exc:
-        structlog.get_logger().warning("latest_not_updated", channel=channel, reason=str(exc))
 
 
 def _introduce(services: Services, settings: ServiceSettings, address: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -48,7 +48,7 @@ def create(
     if json:
         from shelfsight.api.access_routes import IssuedTokenDocument
 
-        print_document(IssuedTokenDocument(**_known(issued.token), token=issued.text))
+        print_document(IssuedTokenDocument.of(issued.token, token=issued.text))
         return
     print_plain(issued.text)
     messages.print(f"Token {issued.token.id}: keep it, it is not shown again.")
@@ -65,7 +65,7 @@ def list_tokens(json: JsonOption = False) -> None:
     if json:
         from shelfsight.api.access_routes import TokenDocument
 
-        print_documents(TokenDocument(**_known(token)) for token in found)
+        print_documents(TokenDocument.of(token) for token in found)
         return
     print_table(
         ("Id", "Name", "Scopes", "Channel", "Made by", "Made", "Expires", "Revoked", "Last used"),
@@ -125,18 +125,3 @@ def _all(database: Database) -> Iterator[Token]:
     while found := list_tokens(database, after=after, limit=_PAGE):
         yield from found
         after = (found[-1].created_at, found[-1].id)
-
-
-def _known(token: Token) -> dict[str, Any]:
-    """Return what REST tells of a token."""
-    return {
-        "id": token.id,
-        "name": token.name,
-        "scopes": list(token.scopes),
-        "channel_id": token.channel,
-        "created_at": token.created_at,
-        "created_by": token.created_by,
-        "expires_at": token.expires_at,
-        "revoked_at": token.revoked_at,
-        "last_used_at": token.last_used_at,
-    }

@@ -111,7 +111,7 @@ def _row(version: Version) -> tuple[str, ...]:
         str(version.product_count),
         str(version.image_count),
         percent(version.accuracy),
-        moment(version.trained_at),
+        f"{version.trained_at:%Y-%m-%d}",
         size(version.file_size_bytes),
     )
 

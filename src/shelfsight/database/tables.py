@@ -173,6 +173,15 @@ version_blobs = Table(
     Column("sha256", Text, primary_key=True),
 )
 
+releases = Table(
+    "releases",
+    metadata,
+    Column("id", _Big, primary_key=True),
+    Column("channel_id", Text),
+    Column("version", Text),  # that became stable, written by triggers
+    Column("at", UtcTime),
+)
+
 audit = Table(
     "audit",
     metadata,

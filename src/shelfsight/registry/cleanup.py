@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from shelfsight.access.audit import purge_refusals
+from shelfsight.access.store import delete_expired
 from shelfsight.catalog import images
 from shelfsight.database.engine import SYSTEM
 from shelfsight.errors import BundleError, NotFoundError, PublishConflictError
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from shelfsight.registry.publish import Registry
 
 _LEFTOVER_AFTER_S = 3600
+_SWEPT_AT_ONCE = 20
+_REMEMBERED = timedelta(days=90)
 _IMAGES_WAIT = timedelta(days=1)
 """How long an image file may be without a row: it is stored before the row is written."""
 
@@ -33,6 +37,7 @@ class Cleaned:
     blobs: list[str] = field(default_factory=list)
     images: int = 0
     leftovers: int = 0
+    forgotten: int = 0
     busy: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
@@ -63,7 +68,15 @@ def clean_up(
         _remove_gone_channels(registry, known, cleaned)
         _sweep_blobs(registry, cleaned)
         cleaned.leftovers = registry.storage.remove_leftovers(_LEFTOVER_AFTER_S)
+        _forget(registry, cleaned)
     return cleaned
+
+
+def _forget(registry: Registry, cleaned: Cleaned) -> None:
+    """Forget refused requests, sessions and setup links that are long over."""
+    with registry.database.write() as tx:
+        before = store.now(tx) - _REMEMBERED
+        cleaned.forgotten = purge_refusals(tx, before) + delete_expired(tx, before)
 
 
 def _delete_expired(registry: Registry, channel: str, retention: Retention, cleaned: Cleaned, actor: str) -> None:
@@ -75,8 +88,8 @@ def _delete_expired(registry: Registry, channel: str, retention: Retention, clea
         cleaned.broken.append(str(exc))
     served = latest.read(storage, channel)
     with database.read() as tx:
-        versions, now = store.versions(tx, channel), store.now(tx)
-    for old in expired(versions, retention, now):
+        versions, releases, now = store.versions(tx, channel), store.releases_of(tx, channel), store.now(tx)
+    for old in expired(versions, releases, retention, now):
         if old.version == served:
             continue  # the pointer could not follow the database, so this is what devices load
         with database.write(actor=actor) as tx:
@@ -131,22 +144,33 @@ def _remove_gone_channels(registry: Registry, known: Collection[str], cleaned: C
 
 
 def _sweep_blobs(registry: Registry, cleaned: Cleaned) -> None:
-    """Remove blobs that no version uses, and none is about to: see `publish` for how the two keep clear."""
-    try:
-        with held(registry.database, SWEEP) as lease:
-            with registry.database.read() as tx:
-                used = store.used_blobs(tx)
-            for file in list(registry.storage.list(layout.BLOBS)):
-                sha256 = file.path.rpartition("/")[2].removesuffix(".bin")
-                if sha256 not in used and _is_still_unused(registry, sha256, lease):
-                    registry.storage.delete([file.path])
-                    cleaned.blobs.append(sha256)
-    except PublishConflictError:
-        cleaned.busy.append(layout.BLOBS)
+    """Remove blobs that no version uses, and none is about to: see `publish` for how the two keep clear.
+
+    The lease is held for a few blobs at a time: a publish anywhere waits for it.
+    """
+    with registry.database.read() as tx:
+        used = store.used_blobs(tx)
+    listed = (file.path for file in registry.storage.list(layout.BLOBS))
+    unused = [path for path in listed if _sha256(path) not in used]
+    for start in range(0, len(unused), _SWEPT_AT_ONCE):
+        try:
+            with held(registry.database, SWEEP) as lease:
+                for path in unused[start : start + _SWEPT_AT_ONCE]:
+                    if _is_still_unused(registry, _sha256(path), lease):
+                        registry.storage.delete([path])
+                        cleaned.blobs.append(_sha256(path))
+        except PublishConflictError:
+            cleaned.busy.append(layout.BLOBS)
+            return
+
+
+def _sha256(path: str) -> str:
+    """Return the hash in the path of a blob."""
+    return path.rpartition("/")[2].removesuffix(".bin")
 
 
 def _is_still_unused(registry: Registry, sha256: str, lease: Lease) -> bool:
-    """Return whether a blob has no user now. The list of all took a while, in which the lease may have run out.
+    """Return whether a blob has no user now. It was looked up a while ago, and the lease may have run out since.
 
     Two transactions: a publish that does not see the lease held has its claim where the second one finds it.
     """

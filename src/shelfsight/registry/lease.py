@@ -70,6 +70,13 @@ def held(database: Database, name: str) -> Iterator[Lease]:
         _give_back(lease)
 
 
+def is_held(database: Database, name: str) -> bool:
+    """Return whether somebody holds a lease now who is not known to be dead."""
+    with database.read() as tx:
+        found = store.lease(tx, name)
+        return found is not None and found.expires_at > store.now(tx) and not is_dead(found.holder)
+
+
 def publish_lease(channel: str) -> str:
     """Return the name of the lease of whoever changes a channel's versions."""
     return f"publish:{channel}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,13 @@ from typing import TYPE_CHECKING
 from shelfsight.bundle.check import check_in_child
 from shelfsight.bundle.documents import PRIVATE_FILES
 from shelfsight.bundle.stamp import read_metadata, restamp
+from shelfsight.catalog.rules import ReleasePolicy
 from shelfsight.database.engine import SYSTEM
 from shelfsight.errors import BundleError, ConflictError, ShelfsightError, StorageError
 from shelfsight.registry import latest, layout, store
 from shelfsight.registry.files import checked, public_names
-from shelfsight.registry.lease import SWEEP, Lease, held, publish_lease
-from shelfsight.registry.rules import Release, Status, Version, check_new, next_version
+from shelfsight.registry.lease import SWEEP, Lease, held, is_held, publish_lease
+from shelfsight.registry.rules import Status, Version, check_new, next_version
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
     from shelfsight.bundle.documents import Manifest, Metadata
     from shelfsight.database.engine import Database
     from shelfsight.storage import Storage
+
+
+_SWEEP_WITHIN_S = 30
+_LOOK_AGAIN_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +54,7 @@ class Order:
     folder: Path
     channel: str
     version: str | None = None
-    release: Release | None = None
+    release: ReleasePolicy | None = None
     trained_at: datetime | None = None
     actor: str = SYSTEM
 
@@ -125,9 +131,12 @@ class _Publish:
             self._lease.check(tx)
             hashes = {blob.sha256 for blob in manifest.blobs}
             store.claim_blobs(tx, self._order.channel, self._version, hashes)
-        with self._database.read() as tx:
-            if store.is_leased(tx, SWEEP):
+        give_up_at = time.monotonic() + _SWEEP_WITHIN_S
+        while is_held(self._database, SWEEP):
+            if time.monotonic() > give_up_at:
                 raise ConflictError("shared files are being cleaned up: publish again in a minute")
+            time.sleep(_LOOK_AGAIN_S)
+            self._lease.renew()
 
     def _upload_blobs(self, folder: Path, manifest: Manifest) -> None:
         for blob in manifest.blobs:
@@ -152,9 +161,10 @@ class _Publish:
         with self._database.write(actor=self._order.actor) as tx:
             self._lease.check(tx)
             store.insert_version(tx, version, self._order.actor)
-            if (self._order.release or store.release_policy(tx, channel)) is Release.IMMEDIATE:
+            store.note_training(tx, channel, version.trained_at)
+            if (self._order.release or store.release_policy(tx, channel)) is ReleasePolicy.IMMEDIATE:
                 store.make_stable(tx, channel, version.version)
-                store.note_release(tx, channel, version.trained_at, latest.base_url(channel))
+                store.note_place(tx, channel, latest.base_url(channel))
 
     def _undo(self, folder: str) -> None:
         """Remove what was uploaded, unless another took over, whose it might be by now, or the version counts."""

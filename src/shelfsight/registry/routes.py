@@ -12,9 +12,10 @@ from shelfsight.api.documents import ApiDocument, Page
 from shelfsight.api.guards import AdministratorCaller, ReaderCaller, WriterCaller
 from shelfsight.api.pages import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page_of
 from shelfsight.api.services import Services, ServicesOf
+from shelfsight.catalog.rules import ReleasePolicy
 from shelfsight.registry import cleanup, layout, store, versions
 from shelfsight.registry.publish import Order, Registry, publish
-from shelfsight.registry.rules import Comparison, Release, Retention, Status, Version
+from shelfsight.registry.rules import Comparison, Retention, Status, Version
 from shelfsight.registry.upload import receive
 
 router = APIRouter(prefix="/api/v1", tags=["versions"])
@@ -105,6 +106,7 @@ class CleanedDocument(ApiDocument):
     blobs: list[str]
     images: int
     leftovers: int
+    forgotten: int = Field(description="Refused requests, sessions and setup links of three months ago")
     busy: list[str]
     broken: list[str]
 
@@ -139,7 +141,7 @@ def publish_version(
     caller: WriterCaller,
     files: Annotated[list[UploadFile], File(description="The files of a bundle, or one ZIP of them", max_length=100)],
     version: Annotated[Wanted | None, Form(description="By default the next patch")] = None,
-    release: Annotated[Release | None, Form(description="Instead of the channel's releasePolicy")] = None,
+    release: Annotated[ReleasePolicy | None, Form(description="Instead of the channel's releasePolicy")] = None,
 ) -> VersionDocument:
     """Publish a bundle: ours, Teachable Machine's three files, or an ORT file with its JSON."""
     with tempfile.TemporaryDirectory(prefix="shelfsight-upload-") as work:

@@ -29,13 +29,6 @@ class Status(StrEnum):
     DEPRECATED = "deprecated"
 
 
-class Release(StrEnum):
-    """What a finished publish does: become stable at once, or wait as the candidate of a rollout."""
-
-    IMMEDIATE = "immediate"
-    STAGED = "staged"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
     """A published version of a channel.
@@ -119,25 +112,44 @@ def stable_version(versions: Iterable[Version]) -> Version | None:
     return next((one for one in versions if one.is_stable), None)
 
 
-def roll_back_target(versions: Sequence[Version], wanted: str | None, channel: str) -> Version:
-    """Return the version to make stable again: the wanted one, or the highest below the stable one.
+def stable_before(releases: Iterable[str], there: Collection[str]) -> str | None:
+    """Return the version that was stable before the present one, and was not rolled back from; None without one.
+
+    Args:
+        releases: every version that became stable, in that order, again after a roll-back; the last is stable now.
+        there: versions that still exist.
+    """
+    stack: list[str] = []
+    for version in releases:
+        if version in stack:
+            del stack[stack.index(version) :]
+        stack.append(version)
+    return next((version for version in reversed(stack[:-1]) if version in there), None)
+
+
+def roll_back_target(
+    versions: Sequence[Version], releases: Sequence[str], wanted: str | None, channel: str
+) -> Version:
+    """Return the version to make stable again: the wanted one, or the one that was stable before.
 
     Versions in testing have never been stable: they are released, not rolled back to.
+
+    Args:
+        releases: as `stable_before` takes them.
 
     Raises:
         NotFoundError: there is none.
         ConflictError: the wanted one is stable already, or in testing.
     """
-    stable = stable_version(versions)
     if wanted is not None:
         return _wanted(versions, wanted, channel)
-    if stable is None:
+    if stable_version(versions) is None:
         raise NotFoundError(f"{channel} has no stable version to roll back from: name the one you want")
-    order = [one for one in newest_first(versions) if one.status is not Status.TESTING]
-    below = [one for one in order if _order(one.version) < _order(stable.version)]
-    if not below:
-        raise NotFoundError(f"{channel} has no version older than {stable.version} to roll back to")
-    return below[0]
+    there = {one.version: one for one in versions if one.status is not Status.TESTING}
+    before = stable_before(releases, there)
+    if before is None:
+        raise NotFoundError(f"no version of {channel} was stable before the present one: name the one you want")
+    return there[before]
 
 
 def _wanted(versions: Sequence[Version], wanted: str, channel: str) -> Version:
@@ -197,16 +209,22 @@ class Retention:
             raise UsageError(f"{self.days} days make no sense: use 0 or more")
 
 
-def expired(versions: Sequence[Version], retention: Retention, now: datetime) -> list[Version]:
-    """Return the versions to delete, the lowest first: none of the newest, the young and the used."""
+def expired(
+    versions: Sequence[Version], releases: Sequence[str], retention: Retention, now: datetime
+) -> list[Version]:
+    """Return the versions to delete, the lowest first.
+
+    None of the newest, the young and the used, and not the one that a roll-back would name.
+    """
     cutoff = now - timedelta(days=retention.days)
     order = newest_first(versions)
-    stable = stable_version(order)
-    kept = order[: retention.keep]
-    if stable is not None:
-        older = order[order.index(stable) + 1 :]
-        kept = [*kept, *older[: LEAST_KEPT - 1]]  # what a roll-back from the stable version would name
-    return [one for one in reversed(order) if one not in kept and not one.is_in_use and one.created_at < cutoff]
+    kept = {one.version for one in order[: retention.keep]}
+    before = stable_before(releases, {one.version for one in versions})
+    return [
+        one
+        for one in reversed(order)
+        if one.version not in {*kept, before} and not one.is_in_use and one.created_at < cutoff
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

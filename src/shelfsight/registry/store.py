@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, delete, func, insert, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from shelfsight.catalog.rules import ReleasePolicy
 from shelfsight.catalog.store.changes import lock
-from shelfsight.database.tables import channels, leases, model_metadata, trainings, version_blobs
+from shelfsight.database.tables import channels, leases, model_metadata, releases, trainings, version_blobs
 from shelfsight.errors import NotFoundError
-from shelfsight.registry.rules import Release, Status, Version
+from shelfsight.registry.rules import Status, Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _NO_ROLLOUT: dict[str, Any] = {"rollout_percentage": 0, "shadow_mode": False, "shadow_percentage": 0}
 
 
-def release_policy(tx: Connection, channel: str) -> Release:
+def release_policy(tx: Connection, channel: str) -> ReleasePolicy:
     """Return what a finished publish does in this channel.
 
     Raises:
@@ -31,12 +32,18 @@ def release_policy(tx: Connection, channel: str) -> Release:
     found = tx.scalar(select(channels.c.release_policy).where(channels.c.id == channel))
     if found is None:
         raise NotFoundError(f"there is no channel {channel!r}: create it first, or check the id")
-    return Release(found)
+    return ReleasePolicy(found)
 
 
 def channel_ids(tx: Connection) -> set[str]:
     """Return the ids of all channels."""
     return set(tx.scalars(select(channels.c.id)))
+
+
+def sequences(tx: Connection) -> dict[str, int]:
+    """Return how often the versions of each channel have changed; channels that never had any are left out."""
+    rows = tx.execute(select(channels.c.id, channels.c.sequence).where(channels.c.sequence > 0))
+    return {row.id: row.sequence for row in rows}
 
 
 def versions(tx: Connection, channel: str) -> list[Version]:
@@ -110,11 +117,23 @@ def make_stable(tx: Connection, channel: str, wanted: str) -> None:
         tx.execute(update(model_metadata).where(which).values(changed))
 
 
-def note_release(tx: Connection, channel: str, trained_at: datetime, base_url: str) -> None:
-    """Say in the channel's settings which model it has since when; the trigger says which version."""
+def releases_of(tx: Connection, channel: str) -> list[str]:
+    """Return every version that became stable, in that order; again after a roll-back."""
+    history = select(releases.c.version).where(releases.c.channel_id == channel).order_by(releases.c.id)
+    return [label.removeprefix("v") for label in tx.scalars(history)]
+
+
+def note_training(tx: Connection, channel: str, trained_at: datetime) -> None:
+    """Say in the channel's settings that it has a model trained then, unless another is being trained now."""
     mine = channels.c.id == channel
-    tx.execute(update(channels).where(mine).values(model_last_trained=trained_at, model_training_status="ready"))
-    unset = and_(mine, channels.c.model_base_url.is_(None))
+    tx.execute(update(channels).where(mine).values(model_last_trained=trained_at))
+    still = and_(mine, channels.c.model_training_status.in_(("idle", "failed")))
+    tx.execute(update(channels).where(still).values(model_training_status="ready"))
+
+
+def note_place(tx: Connection, channel: str, base_url: str) -> None:
+    """Say in the channel's settings where its stable version is served, unless somebody chose another place."""
+    unset = and_(channels.c.id == channel, channels.c.model_base_url.is_(None))
     tx.execute(update(channels).where(unset).values(model_base_url=base_url))
 
 
@@ -189,12 +208,6 @@ def lease(tx: Connection, name: str) -> FoundLease | None:
     """Return who holds a lease or held it last."""
     row = tx.execute(select(leases.c.holder, leases.c.expires_at).where(leases.c.name == name)).first()
     return None if row is None else FoundLease(holder=row.holder, expires_at=row.expires_at)
-
-
-def is_leased(tx: Connection, name: str) -> bool:
-    """Return whether somebody holds a lease now."""
-    found = lease(tx, name)
-    return found is not None and found.expires_at > now(tx)
 
 
 def take_lease(tx: Connection, *, name: str, holder: str, instead_of: str | None, lasts_s: float) -> int | None:

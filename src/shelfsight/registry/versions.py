@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shelfsight.bundle.check import verify_in_child
+from shelfsight.catalog.rules import ReleasePolicy
 from shelfsight.database.engine import SYSTEM
 from shelfsight.registry import files, latest, layout, rules, store
 from shelfsight.registry.publish import Order, Registry, publish
-from shelfsight.registry.rules import Comparison, Release, Version
 
 if TYPE_CHECKING:
     from shelfsight.bundle.documents import Manifest
+    from shelfsight.registry.rules import Comparison, Version
 
 
 def roll_back(registry: Registry, channel: str, wanted: str | None = None, *, actor: str = SYSTEM) -> Version:
     """Make an older version stable again, end any rollout, and return the version; nothing is copied.
 
     Args:
-        wanted: which; by default the highest below the stable one.
+        wanted: which; by default the one that was stable before, and was not itself rolled back from.
 
     Raises:
         NotFoundError: the channel or version is not there.
@@ -30,7 +31,7 @@ def roll_back(registry: Registry, channel: str, wanted: str | None = None, *, ac
     """
     with registry.database.read() as tx:
         store.release_policy(tx, channel)
-        target = rules.roll_back_target(store.versions(tx, channel), wanted, channel)
+        target = rules.roll_back_target(store.versions(tx, channel), store.releases_of(tx, channel), wanted, channel)
     return _make_stable(registry, target, actor)
 
 
@@ -57,12 +58,12 @@ def republish(registry: Registry, channel: str, wanted: str | None = None, *, ac
     """
     with registry.database.read() as tx:
         store.release_policy(tx, channel)
-        target = rules.roll_back_target(store.versions(tx, channel), wanted, channel)
+        target = rules.roll_back_target(store.versions(tx, channel), store.releases_of(tx, channel), wanted, channel)
     with tempfile.TemporaryDirectory(prefix="shelfsight-republish-") as work:
         folder = Path(work)
         files.download(registry.storage, channel, target.version, folder)
         order = Order(
-            folder=folder, channel=channel, release=Release.IMMEDIATE, trained_at=datetime.now(UTC), actor=actor
+            folder=folder, channel=channel, release=ReleasePolicy.IMMEDIATE, trained_at=datetime.now(UTC), actor=actor
         )
         return publish(registry, order)
 
@@ -123,7 +124,7 @@ def _make_stable(registry: Registry, target: Version, actor: str) -> Version:
     with registry.database.write(actor=actor) as tx:
         store.version(tx, channel, target.version)  # it may have been cleaned up meanwhile
         store.make_stable(tx, channel, target.version)
-        store.note_release(tx, channel, target.trained_at, latest.base_url(channel))
+        store.note_place(tx, channel, latest.base_url(channel))
         released = store.version(tx, channel, target.version)
     latest.point(registry.database, registry.storage, channel)
     return released

@@ -128,6 +128,14 @@ class _Tables:
             sa.Column("sha256", sa.Text, primary_key=True),
         )
         self._index("version_blobs_by_blob", "version_blobs", "sha256")
+        self._create(
+            "releases",
+            self._identity(),
+            self._of_channel(),
+            self._text("version", ""),
+            self._time("at", now=True),
+        )
+        self._index("releases_by_channel", "releases", "channel_id", "id")
 
     def access(self) -> None:
         self._create(

@@ -80,6 +80,10 @@ BEGIN
       'to', coalesce(jsonb_object_agg(k, new_values -> k) FILTER (WHERE new_values ? k), '{}'))
   FROM jsonb_object_keys(old_values || new_values) AS keys (k)
   WHERE old_values -> k IS DISTINCT FROM new_values -> k;
+  IF TG_OP <> 'DELETE' AND (new_values -> 'is_stable')::boolean
+    AND (old_values -> 'is_stable')::boolean IS NOT TRUE THEN
+    INSERT INTO shelfsight.releases (channel_id, version) VALUES (it.channel_id, it.version);
+  END IF;
   PERFORM set_config('shelfsight.channel', chosen, true);
   PERFORM pg_notify('shelfsight_versions', it.channel_id);
   RETURN NULL;

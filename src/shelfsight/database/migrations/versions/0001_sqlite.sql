@@ -14,6 +14,18 @@ BEGIN
   UPDATE model_metadata SET is_stable = 0 WHERE channel_id = NEW.channel_id AND is_stable;
 END;
 
+CREATE TRIGGER model_metadata_released_on_update
+AFTER UPDATE OF is_stable ON model_metadata WHEN NEW.is_stable AND NOT OLD.is_stable
+BEGIN
+  INSERT INTO releases (channel_id, version) VALUES (NEW.channel_id, NEW.version);
+END;
+
+CREATE TRIGGER model_metadata_released_on_insert
+AFTER INSERT ON model_metadata WHEN NEW.is_stable
+BEGIN
+  INSERT INTO releases (channel_id, version) VALUES (NEW.channel_id, NEW.version);
+END;
+
 CREATE TRIGGER model_metadata_inserted AFTER INSERT ON model_metadata
 BEGIN
   UPDATE channels SET

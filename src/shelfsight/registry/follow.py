@@ -1,0 +1,81 @@
+"""Let `latest` follow the database, whoever changes it: a publish that was killed, or a person who types SQL."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import TYPE_CHECKING
+
+import structlog
+
+from shelfsight.errors import DatabaseError, ShelfsightError
+from shelfsight.registry import latest, store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shelfsight.registry.publish import Registry
+
+LOOKS_EVERY_S = 2.0
+_AT_ONCE = 16
+_log = structlog.get_logger()
+
+
+class Follower:
+    """Looks which channels' versions have changed, and lets their `latest` follow."""
+
+    def __init__(self, registry: Registry) -> None:
+        """Follow the versions of `registry`; the first look is at every channel that has any."""
+        self._registry = registry
+        self._seen: dict[str, int] = {}
+        self._trouble: dict[str, str] = {}
+
+    def look(self) -> None:
+        """Look once. A channel whose `latest` cannot follow is logged, and looked at again.
+
+        Raises:
+            DatabaseError: the database does not answer.
+        """
+        with self._registry.database.read() as tx:
+            sequences = store.sequences(tx)
+        changed = [channel for channel, sequence in sequences.items() if self._seen.get(channel) != sequence]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            followed = pool.map(self._follow, changed)
+            self._seen |= {
+                channel: sequences[channel] for channel, done in zip(changed, followed, strict=True) if done
+            }
+
+    def _follow(self, channel: str) -> bool:
+        try:
+            latest.point(self._registry.database, self._registry.storage, channel)
+        except ShelfsightError as exc:
+            if self._trouble.get(channel) != str(exc):
+                _log.warning("latest_not_updated", channel=channel, reason=str(exc))
+            self._trouble[channel] = str(exc)
+            return False
+        self._trouble.pop(channel, None)
+        return True
+
+
+@contextmanager
+def following(registry: Registry, *, every_s: float = LOOKS_EVERY_S) -> Iterator[None]:
+    """Follow in a thread while the block runs."""
+    follower, stop = Follower(registry), Event()
+
+    def run() -> None:
+        while True:
+            try:
+                follower.look()
+            except DatabaseError as exc:
+                _log.warning("versions_not_followed", reason=str(exc))
+            if stop.wait(every_s):
+                return
+
+    thread = Thread(target=run, name="follow-versions", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
