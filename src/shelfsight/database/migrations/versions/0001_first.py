@@ -231,7 +231,7 @@ class _Tables:
             self._identity(),
             self._of_channel(),
             self._text("version", None),
-            self._text("status", "queued", among=("queued", "training", "ready", "failed", "cancelled")),
+            self._text("status", "queued", among=("queued", "training", "ready", "idle", "failed", "cancelled")),
             self._text("requested_by", ""),
             self._time("created_at", now=True),
             self._time("trained_at"),
