@@ -101,7 +101,7 @@ def show_version(version: Version, json: bool) -> None:
 
 def _row(version: Version) -> tuple[str, ...]:
     """Return what there is to know of a version, in the order of the columns."""
-    from shelfsight.cli.output import moment, percent, size
+    from shelfsight.cli.output import percent, size
 
     return (
         version.version,
