@@ -141,7 +141,8 @@ def test_a_deleted_channel_leaves_nothing_but_its_audit(database: Database) -> N
             images.add(connection, channel_id, "p", [image("p", 1)], MARIA)
             version = {"channel_id": channel_id, "version": "v1.0.0"}
             connection.execute(insert(tables.version_blobs).values(**version, sha256=sha256(9)))
-            connection.execute(insert(tables.model_metadata).values(**version, file_path="models/x.ort"))
+            stable = {**version, "file_path": "models/x.ort", "status": "active", "is_stable": True}
+            connection.execute(insert(tables.model_metadata).values(stable))
             connection.execute(insert(tables.trainings).values(channel_id=channel_id))
             connection.execute(insert(tables.leases).values(name=f"publish:{channel_id}"))
             connection.execute(insert(tables.tokens).values(id=channel_id, secret_sha256="0", channel_id=channel_id))
