@@ -91,7 +91,7 @@ def test_versions_are_released_rolled_back_and_deprecated(published: Path) -> No
     assert _latest(published) == "1.0.2"
     done("rollback", "T_1")
     assert "Status\tdeprecated" in done("versions", "deprecate", "T_1", "1.0.2")
-    assert _versions() == {"1.0.2": "deprecated", "1.0.1": f"active{STABLE}", "1.0.0": "deprecated"}
+    assert _versions() == {"1.0.2": "deprecated", "1.0.1": "deprecated", "1.0.0": f"active{STABLE}"}
     assert {entry.actor for entry in audited("version_updated")} == {"cli:anna"}
 
 
