@@ -11,8 +11,9 @@ from shelfsight.bundle.backbone import load_backbone
 from shelfsight.cli.output import progress_bars
 from shelfsight.settings import cache_dir
 from shelfsight.training.cache import EmbeddingCache
-from shelfsight.training.embed import embed, embedder_id, identify
-from shelfsight.training.source import Photo
+from shelfsight.training.embed import Embedder, Tools, embed
+from shelfsight.training.files import FileSource
+from shelfsight.training.source import Listing, Photo
 from shelfsight.training.views import view_names
 
 if TYPE_CHECKING:
@@ -46,13 +47,13 @@ def studio_embeddings(data: Grocery, crops: int = 16) -> Embeddings:
 def _embeddings(
     pictures: list[tuple[Path, str]], products: tuple[str, ...], crops: int, cache: Path | None
 ) -> Embeddings:
-    backbone = load_backbone()
-    photos = [Photo(path=path, product=product) for path, product in pictures]
-    with progress_bars() as bars:
-        images, _ = identify(photos, bars)
-        with EmbeddingCache(cache or cache_dir(), embedder_id(backbone)) as embeddings:
-            found = embed(images, view_names(crops), backbone, embeddings, bars)
+    embedder = Embedder(load_backbone())
+    photos = tuple(Photo(path=path, product=product) for path, product in pictures)
+    source = FileSource(photos[0].path.parent, Listing(photos=photos, skipped=()))
+    with progress_bars() as bars, EmbeddingCache(cache or cache_dir(), embedder.id) as embeddings:
+        tools = Tools(source=source, embedder=embedder, embeddings=embeddings, progress=bars)
+        found = embed(source.find(bars).images, view_names(crops), tools)
     number = {product: index for index, product in enumerate(products)}
-    labels = np.array([number[image.photo.product] for image in found.images])
-    paths = tuple(image.photo.path for image in found.images)
+    labels = np.array([number[image.product] for image in found.images])
+    paths = tuple(source.path(image) for image in found.images)
     return Embeddings(vectors=found.vectors, labels=labels, products=products, paths=paths)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from shelfsight.catalog.picture import read_picture
 from shelfsight.training.report import (
     ConfusedPair,
     HeldOutQuality,
@@ -122,8 +123,12 @@ class Page(HTMLParser):
         return [attributes[name] for _, attributes in self.tags if name in attributes]
 
 
+def render_page(report: Report, folder: Path) -> bytes:
+    return render_report(report, lambda file: read_picture(folder / file))
+
+
 def render(report: Report, folder: Path) -> Page:
-    return Page(render_report(report, folder))
+    return Page(render_page(report, folder))
 
 
 def test_the_first_screen_says_how_good_it_is_and_on_what_it_was_measured(tmp_path: Path) -> None:
@@ -221,7 +226,7 @@ def test_the_page_needs_nothing_from_outside_and_runs_nothing(tmp_path: Path) ->
     folder = tmp_path / "shop"
     paint(folder / "apple" / "0.jpg", 10, 0)
     pair = ConfusedPair(product="pear", taken_for="apple", count=2, images=("apple/0.jpg",))
-    data = render_report(make_report(confusions=(pair,)), folder)
+    data = render_page(make_report(confusions=(pair,)), folder)
     page = Page(data)
 
     assert all(value.startswith(("data:image/", "#")) for value in page.values("src") + page.values("href"))
@@ -249,12 +254,11 @@ def test_every_link_and_label_on_the_page_finds_what_it_names(tmp_path: Path) ->
 def test_confused_pairs_are_shown_with_square_pictures_of_both(tmp_path: Path) -> None:
     paint(tmp_path / "pear" / "1.jpg", 80, 1, size=(400, 90))
     paint(tmp_path / "apple" / "0.jpg", 10, 2)
-    (tmp_path / "shop.csv").write_text("image,product\n")
     pairs = (
         ConfusedPair(product="pear", taken_for="apple", count=3, images=("pear/1.jpg", "pear/gone.jpg")),
         ConfusedPair(product="apple", taken_for="pear", count=2, images=()),
     )
-    page = render(make_report(confusions=pairs), tmp_path / "shop.csv")
+    page = render(make_report(confusions=pairs), tmp_path)
     shown = [attributes for tag, attributes in page.tags if tag == "img"]
 
     assert [image["title"] for image in shown] == ["pear/1.jpg", "apple/0.jpg"]
@@ -288,7 +292,7 @@ def test_a_picture_as_thin_as_a_thread_is_shown_without_harm(tmp_path: Path) -> 
 
 def test_five_thousand_products_make_a_page_of_less_than_a_megabyte(tmp_path: Path) -> None:
     products = [product(f"{4_000_000_000_000 + n}-some-brand-and-kind", n % 3, 2, n % 7 + 1) for n in range(5000)]
-    data = render_report(make_report(*products), tmp_path)
+    data = render_page(make_report(*products), tmp_path)
     page = Page(data)
 
     assert len(data) < 1_000_000

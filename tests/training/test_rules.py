@@ -10,17 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shelfsight.training.fit import calibrate
-from shelfsight.training.holdout import HeldOut
-from shelfsight.training.rules import (
-    FOLDS,
-    Basis,
-    HeadKind,
-    assign_folds,
-    choose_threshold,
-    plan_training,
-    scenes,
-    wilson_interval,
-)
+from shelfsight.training.holdout import FOLDS, HeldOut, assign_folds, scenes
+from shelfsight.training.metrics import choose_threshold
+from shelfsight.training.rules import Basis, HeadKind, plan_training, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -135,6 +127,7 @@ def test_the_stored_threshold_answers_all_that_the_chosen_one_did(confidence: li
         picture=np.arange(len(confidence)),
         label=np.zeros(len(confidence), np.int64),
         scores=scores.astype(np.float32),
+        answers=scores.argmax(axis=1),
     )
     found = calibrate(held_out, 3)
     right = found.probabilities.argmax(axis=1) == 0

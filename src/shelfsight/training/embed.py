@@ -1,163 +1,184 @@
-"""Turn photos into embeddings: read, check, draw the views, run the backbone; only what the cache does not hold."""
+"""Turn photos into embeddings: read, check, draw the views, run the backbone; only what the store does not hold."""
 
 from __future__ import annotations
 
 import hashlib
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from queue import LifoQueue
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from shelfsight.bundle.onnx_model import write_embedder
 from shelfsight.bundle.recogniser import open_session, processors
-from shelfsight.catalog.picture import open_picture, read_picture
-from shelfsight.errors import PictureError
-from shelfsight.training.source import Photo, Skipped
+from shelfsight.catalog.picture import open_picture
+from shelfsight.errors import PictureError, StorageError
 from shelfsight.training.views import GENERATION, make_view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     import onnxruntime
     from numpy.typing import NDArray
 
     from shelfsight.bundle.backbone import Backbone
-    from shelfsight.training.cache import EmbeddingCache
+    from shelfsight.training.images import Image, Source
     from shelfsight.training.progress import Progress
 
-_BATCH = 64
-"""Photos between two commits of the cache: about a second of work, all that a kill can lose."""
+    Halves = NDArray[np.float16]
+
+CHUNK = 64
+"""Photos that are embedded before they are stored: about a second of work, all that a kill can lose."""
+
+_READ_AHEAD = 4  # photos whose bytes wait for a processor, so that a distant storage does not hold it up
+_TRIES = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
-    """A photo identified by the SHA-256 of its bytes."""
+class Embeddings(Protocol):
+    """Where the embeddings of one embedder are kept, by the SHA-256 of the picture and the names of the views."""
 
-    photo: Photo
-    sha256: str
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with what was kept, in one sentence; nothing worse than that it is made again."""
+
+    def known(self, images: Collection[str], views: Sequence[str]) -> set[str]:
+        """Return which pictures have all views here, as far as can be told without reading them."""
+
+    def get(self, images: Collection[str], views: Sequence[str]) -> Iterator[tuple[str, Halves]]:
+        """Yield each picture whose embeddings are all there and whole, in any order, with them, (views, d) float16.
+
+        Others are not `known` from then on.
+        """
+
+    def put(self, images: Mapping[str, Halves], views: Sequence[str]) -> None:
+        """Store the embeddings of some pictures, (views, d) each; all are stored when this returns."""
+
+
+class Embedder:
+    """A backbone at work: one-thread sessions side by side beat one session with many, and give the same bits."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        """Take a backbone; what runs it is made when first needed."""
+        self.backbone = backbone
+        self._turns: LifoQueue[onnxruntime.InferenceSession | None] = LifoQueue()
+        for _ in range(processors()):
+            self._turns.put(None)
+
+    @property
+    def id(self) -> str:
+        """What embeddings are kept under, hexadecimal: it changes with the backbone and with the views."""
+        return hashlib.sha256(f"{self.backbone.digest}/{GENERATION}".encode()).hexdigest()
+
+    def embed(self, data: bytes, sha256: str, views: Sequence[str]) -> Halves:
+        """Return the embeddings of a picture's views, (views, d) float16.
+
+        Raises:
+            PictureError: it is no usable picture.
+        """
+        session = self._turns.get()
+        try:
+            picture = open_picture(data)
+            session = session or open_session(self._model)
+            rows = []
+            for view in views:
+                pixels = np.asarray(make_view(picture, sha256, view, self.backbone.network.input_size), np.float32)
+                rows.append(session.run(["embedding"], {"image": pixels[None]})[0][0])
+            return np.stack(rows).astype(np.float16)
+        finally:
+            self._turns.put(session)
+
+    @cached_property
+    def _model(self) -> bytes:
+        return write_embedder(self.backbone)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tools:
+    """What embedding takes: where images come from, what turns them into embeddings, and where those are kept."""
+
+    source: Source
+    embedder: Embedder
+    embeddings: Embeddings
+    progress: Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Embedded:
-    """Images with their embeddings, (images, views, d) float16, and the photos that could not be used."""
+    """Images with their embeddings, (images, views, d) float16; and why others have none, by their SHA-256."""
 
     images: tuple[Image, ...]
-    vectors: NDArray[np.float16]
-    skipped: tuple[Skipped, ...]
+    vectors: Halves
+    unusable: Mapping[str, str]
 
 
-def embedder_id(backbone: Backbone) -> str:
-    """Return what embeddings are cached under, hexadecimal: it changes with the backbone and with the views."""
-    return hashlib.sha256(f"{backbone.digest}/{GENERATION}".encode()).hexdigest()
+def missing(images: Sequence[Image], views: Sequence[str], embeddings: Embeddings) -> list[Image]:
+    """Return the images whose embeddings are still to be made."""
+    known = embeddings.known([image.sha256 for image in images], views)
+    return [image for image in images if image.sha256 not in known]
 
 
-def identify(photos: Sequence[Photo], progress: Progress) -> tuple[list[Image], list[Skipped]]:
-    """Return the photos with the hash of their bytes, each content once, and those that are not used.
+def embed_chunk(images: Sequence[Image], views: Sequence[str], tools: Tools) -> dict[str, str]:
+    """Embed at most `CHUNK` images and store what comes out; return why some cannot be used, by their SHA-256.
 
-    The same bytes under two products teach nothing but a contradiction: they are used for neither.
+    Raises:
+        StorageError: a picture cannot be read now, or the embeddings cannot be stored.
     """
-    progress.stage("Reading photos", len(photos))
-    skipped: list[Skipped] = []
-    by_hash: dict[str, list[Photo]] = {}
-    with ThreadPoolExecutor(processors()) as pool:
-        for photo, sha256 in zip(photos, pool.map(_hash, photos), strict=True):
-            progress.advance()
-            if sha256 is None:
-                skipped.append(Skipped(path=photo.path, reason="the file cannot be read"))
-            else:
-                by_hash.setdefault(sha256, []).append(photo)
-    images: list[Image] = []
-    for sha256, same in by_hash.items():
-        products = sorted({photo.product for photo in same})
-        if len(products) > 1:
-            reason = f"the same picture is given for {' and '.join(products)}"
-            skipped += [Skipped(path=photo.path, reason=reason) for photo in same]
-            continue
-        images.append(Image(photo=same[0], sha256=sha256))
-        skipped += [Skipped(path=photo.path, reason=f"the same as {same[0].path.name}") for photo in same[1:]]
-    return sorted(images, key=lambda image: (image.photo.product, image.sha256)), skipped
 
+    def look(image: Image) -> Halves | str:
+        try:
+            return tools.embedder.embed(tools.source.read(image), image.sha256, views)
+        except PictureError as exc:
+            return str(exc)
 
-def embed(
-    images: Sequence[Image],
-    views: Sequence[str],
-    backbone: Backbone,
-    cache: EmbeddingCache,
-    progress: Progress,
-) -> Embedded:
-    """Return the embeddings of every image that is a usable picture, in the order of `images`."""
-    progress.stage("Looking at photos", len(images))
-    found: dict[str, NDArray[np.float16]] = {}
-    missing: list[Image] = []
-    for image in images:
-        vectors = cache.get(image.sha256, views)
-        if vectors is None:
-            missing.append(image)
-        else:
-            found[image.sha256] = vectors
-            progress.advance()
-    skipped: list[Skipped] = []
-    if missing:
-        for batch in _embed_missing(missing, views, backbone, progress):
-            fresh = {image.sha256: result for image, result in batch if not isinstance(result, str)}
-            cache.put(fresh, views)
-            found |= fresh
-            skipped += [Skipped(path=i.photo.path, reason=r) for i, r in batch if isinstance(r, str)]
-    used = tuple(image for image in images if image.sha256 in found)
-    size = (len(views), backbone.embedding_size)
-    vectors = np.stack([found.pop(i.sha256) for i in used]) if used else np.empty((0, *size), np.float16)
-    return Embedded(images=used, vectors=vectors, skipped=tuple(skipped))
-
-
-def _embed_missing(
-    images: Sequence[Image], views: Sequence[str], backbone: Backbone, progress: Progress
-) -> Iterator[list[tuple[Image, NDArray[np.float16] | str]]]:
-    """Yield batches of (image, embeddings of its views, or the reason why there are none)."""
-    work = _worker(views, backbone)
-    pool = ThreadPoolExecutor(processors())
+    fresh: dict[str, Halves] = {}
+    unusable: dict[str, str] = {}
+    pool = ThreadPoolExecutor(processors() + _READ_AHEAD)
     try:
-        for start in range(0, len(images), _BATCH):
-            batch = []
-            for result in pool.map(work, images[start : start + _BATCH]):
-                batch.append(result)
-                progress.advance()
-            yield batch
+        for image, result in zip(images, pool.map(look, images), strict=True):
+            tools.progress.advance()
+            if isinstance(result, str):
+                unusable[image.sha256] = result
+            else:
+                fresh[image.sha256] = result
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+    if fresh:
+        tools.embeddings.put(fresh, views)
+    return unusable
 
 
-def _worker(views: Sequence[str], backbone: Backbone) -> Callable[[Image], tuple[Image, NDArray[np.float16] | str]]:
-    """Return a function that embeds one image, with a session of its own in each thread.
+def embed(images: Sequence[Image], views: Sequence[str], tools: Tools) -> Embedded:
+    """Return the embeddings of every image that is a usable picture, in the order of `images`.
 
-    One-thread sessions side by side beat one session with many threads, and give the same bits each time.
+    What is stored may turn out to be damaged when it is read, or be tidied away by another process: it is made anew.
+
+    Raises:
+        StorageError: pictures or embeddings cannot be read or stored.
     """
-    model, size, local = write_embedder(backbone), backbone.network.input_size, threading.local()
-
-    def work(image: Image) -> tuple[Image, NDArray[np.float16] | str]:
-        if not hasattr(local, "session"):
-            local.session = open_session(model)
-        session: onnxruntime.InferenceSession = local.session
-        try:
-            data = read_picture(image.photo.path)
-            if hashlib.sha256(data).hexdigest() != image.sha256:
-                return image, "the file changed while it was being read"
-            picture = open_picture(data)
-        except PictureError as exc:
-            return image, str(exc)
-        rows = []
-        for view in views:
-            pixels = np.asarray(make_view(picture, image.sha256, view, size), np.float32)
-            rows.append(session.run(["embedding"], {"image": pixels[None]})[0][0])
-        return image, np.stack(rows).astype(np.float16)
-
-    return work
+    unusable: dict[str, str] = {}
+    for _ in range(_TRIES):
+        used = [image for image in images if image.sha256 not in unusable]
+        absent = missing(used, views, tools.embeddings)
+        tools.progress.stage("Looking at photos", len(images))
+        tools.progress.advance(len(images) - len(absent))
+        for start in range(0, len(absent), CHUNK):
+            unusable |= embed_chunk(absent[start : start + CHUNK], views, tools)
+        used = [image for image in used if image.sha256 not in unusable]
+        vectors = _load(used, views, tools)
+        if vectors is not None:
+            return Embedded(images=tuple(used), vectors=vectors, unusable=unusable)
+    raise StorageError(
+        f"embeddings of {tools.source.name} that were stored a moment ago cannot be read: look after the storage"
+    )
 
 
-def _hash(photo: Photo) -> str | None:
-    try:
-        with photo.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
+def _load(images: Sequence[Image], views: Sequence[str], tools: Tools) -> Halves | None:
+    """Return the stored embeddings, (images, views, d), or None when some are not there after all."""
+    vectors = np.empty((len(images), len(views), tools.embedder.backbone.embedding_size), np.float16)
+    rows = {image.sha256: row for row, image in enumerate(images)}
+    for sha256, found in tools.embeddings.get(list(rows), views):
+        if found.shape == vectors.shape[1:]:
+            vectors[rows.pop(sha256)] = found
+    return None if rows else vectors

@@ -11,9 +11,10 @@ from shelfsight.bundle.recogniser import recognise_files
 from shelfsight.errors import SourceError
 from shelfsight.training.metrics import confusions, measure
 from shelfsight.training.progress import Progress, Silent
-from shelfsight.training.report import ConfusedPair, SkippedFile, confused_pairs, display_name
+from shelfsight.training.report import ConfusedPair, SkippedFile
+from shelfsight.training.report_build import confused_pairs
 from shelfsight.training.rules import wilson_interval
-from shelfsight.training.source import read_source
+from shelfsight.training.source import display_name, read_source
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,7 @@ import numpy as np
 from shelfsight.bundle.head import Head, make_head
 from shelfsight.training.heads import fit_head
 from shelfsight.training.holdout import HeldOut, hold_out
-from shelfsight.training.metrics import best_temperature, confidence_if_unknown, softmax
-from shelfsight.training.rules import choose_threshold
+from shelfsight.training.metrics import best_temperature, choose_threshold, confidence_if_unknown, softmax
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

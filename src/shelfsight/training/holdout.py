@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shelfsight.training.heads import Moments, fit_head, moments
-from shelfsight.training.rules import FOLDS, Basis, Plan, assign_folds, scenes
+from shelfsight.training.rules import Basis
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from shelfsight.training.rules import Plan
+
+FOLDS = 5
 _CHUNK_ROWS = 8192
+_ANSWERED_AT_ONCE = 1024
 _MOST_SCORES = 25_000_000
 """Held-out scores kept at once, 100 MB: for thousands of products a sample of the held-out pictures is scored."""
 
@@ -28,11 +33,14 @@ class HeldOut:
         picture: (n,) index of each picture.
         label: (n,) its label.
         scores: (n, labels) not yet calibrated.
+        answers: (pictures,) which label the whole picture was taken for, also where its scores were not kept;
+            -1 where it was never held out.
     """
 
     picture: NDArray[np.int64]
     label: NDArray[np.int64]
     scores: NDArray[np.float32]
+    answers: NDArray[np.int64]
 
 
 def hold_out(
@@ -51,16 +59,27 @@ def hold_out(
     ]
     everything = sum(parts[1:], start=parts[0])
     scored = _sample(folds, plan.basis, count, seed)
+    kept = np.full(folds.shape, -1)
+    kept[scored[:, 0], scored[:, 1]] = np.arange(len(scored))
     scores = np.zeros((len(scored), count), np.float32)
-    fold_of = folds[scored[:, 0], scored[:, 1]]
+    answers = np.full(len(labels), -1)
     for fold in range(FOLDS):
-        rows = np.flatnonzero(fold_of == fold)
-        if not len(rows):
+        pairs = np.argwhere((folds == fold) & ((kept >= 0) | (np.arange(folds.shape[1]) == 0)))
+        if not len(pairs):
             continue
-        kernel, bias = fit_head(plan.head, everything - parts[fold + 1], plan.shrinkage)
-        chosen = scored[rows]
-        scores[rows] = features[chosen[:, 0], chosen[:, 1]] @ kernel.astype(np.float32) + bias.astype(np.float32)
-    return everything, HeldOut(picture=scored[:, 0], label=labels[scored[:, 0]], scores=scores)
+        kernel, bias = (part.astype(np.float32) for part in _head(everything - parts[fold + 1], plan))
+        for start in range(0, len(pairs), _ANSWERED_AT_ONCE):
+            picture, view = pairs[start : start + _ANSWERED_AT_ONCE].T
+            found = features[picture, view] @ kernel + bias
+            row = kept[picture, view]
+            scores[row[row >= 0]] = found[row >= 0]
+            answers[picture[view == 0]] = found[view == 0].argmax(axis=1)
+    held_out = HeldOut(picture=scored[:, 0], label=labels[scored[:, 0]], scores=scores, answers=answers)
+    return everything, held_out
+
+
+def _head(known: Moments, plan: Plan) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return fit_head(plan.head, known, plan.shrinkage)
 
 
 def _folds(features: NDArray[np.float32], labels: NDArray[np.int64], plan: Plan, seed: int) -> NDArray[np.int64]:
@@ -84,6 +103,53 @@ def scene_folds(embeddings: NDArray[np.float32], labels: NDArray[np.int64], *, s
         members = np.flatnonzero(labels == label)
         numbers[members] = scenes(unit[members])
     return np.array(assign_folds(list(zip(labels.tolist(), numbers.tolist(), strict=True)), seed=seed))
+
+
+def scenes(vectors: NDArray[np.float32], alike: float = 0.9) -> list[int]:
+    """Return a scene number for each picture of one product: near-duplicates and bursts share one.
+
+    Leader clustering by cosine similarity to the scene's mean. Photos taken one after the other are nearly the
+    same picture; held out one by one they would be found by their neighbours and promise far too much.
+
+    Args:
+        vectors: (n, d) unit length.
+    """
+    sums = np.zeros_like(vectors)
+    lengths = np.ones(len(vectors), np.float32)
+    numbers: list[int] = []
+    found = 0
+    for vector in vectors:
+        likeness = sums[:found] @ vector / lengths[:found]
+        best = int(likeness.argmax()) if found else 0
+        if not found or likeness[best] < alike:
+            best, found = found, found + 1
+        sums[best] += vector
+        lengths[best] = np.linalg.norm(sums[best])
+        numbers.append(best)
+    return numbers if found > 1 else list(range(len(numbers)))
+
+
+def assign_folds(groups: Sequence[tuple[int, int]], *, seed: int) -> list[int]:
+    """Return for every picture the fold in which it is held out, 0..FOLDS-1, or -1: always trained on.
+
+    Args:
+        groups: (product, scene) of each picture. A scene is held out whole; a product with one picture never is.
+    """
+    random = np.random.default_rng(seed)
+    members: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for picture, (product, scene) in enumerate(groups):
+        members[product][scene].append(picture)
+    folds = [-1] * len(groups)
+    for _, parts in sorted(members.items()):
+        if len(parts) < 2:
+            continue
+        load = dict.fromkeys(random.permutation(FOLDS).tolist(), 0)
+        for _, pictures in sorted(parts.items(), key=lambda part: (-len(part[1]), part[0])):
+            fold = min(load, key=load.__getitem__)
+            load[fold] += len(pictures)
+            for picture in pictures:
+                folds[picture] = fold
+    return folds
 
 
 def _sample(folds: NDArray[np.int64], basis: Basis, count: int, seed: int) -> NDArray[np.int64]:

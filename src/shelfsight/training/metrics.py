@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
     Labels = NDArray[np.int64]
 
+UNKNOWN_SHARE = 0.2
+"""Share of pictures at a till that are taken to show no product of the catalogue, when the threshold is chosen."""
+
 _BINS = 15
 _MOST_SCORES = 5_000_000
 _COLDEST, _HOTTEST = 1e-4, 1e4
@@ -154,3 +157,30 @@ def confidence_if_unknown(probabilities: Floats, labels: Labels) -> Floats:
     others[np.arange(len(labels)), labels] = 0
     result: Floats = others.max(axis=1) / np.maximum(others.sum(axis=1), 1e-12)
     return result
+
+
+def choose_threshold(
+    confidence: NDArray[np.floating], right: NDArray[np.bool_], unknown: NDArray[np.floating]
+) -> float:
+    """Return the confidence from which answering pays: a right answer gains what a wrong one costs, asking is free.
+
+    Chow's rule (Chow, "On optimum recognition error and reject tradeoff", IEEE Trans. Inf. Theory 1970) on held-out
+    pictures, where `UNKNOWN_SHARE` of what is held before a till is taken to be no product of the catalogue.
+
+    Args:
+        confidence: (n,) of held-out pictures, and `right` (n,) whether they were answered right.
+        unknown: (m,) confidence on pictures whose product was taken out of the catalogue; may be empty.
+    Returns: 0.5 where nothing was held out, 1.0 where no threshold gains anything: then it is always better to ask.
+    """
+    if not len(confidence):
+        return 0.5
+    share = UNKNOWN_SHARE if len(unknown) else 0.0
+    gain = np.where(right, 1.0, -1.0) * (1 - share) / len(confidence)
+    loss = np.full(len(unknown), -share / max(1, len(unknown)))
+    every = np.concatenate([confidence, unknown])
+    order = np.argsort(-every, kind="stable")
+    utility = np.cumsum(np.concatenate([gain, loss])[order])
+    sorted_confidence = every[order]
+    last = np.append(sorted_confidence[1:] != sorted_confidence[:-1], True)  # equal ones are answered together
+    best = int(np.argmax(np.where(last, utility, -np.inf)))
+    return float(sorted_confidence[best]) if utility[best] > 0 else 1.0

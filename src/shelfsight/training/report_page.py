@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from shelfsight.catalog.picture import centre_square, open_picture, read_picture
+from shelfsight.catalog.picture import centre_square, open_picture
 from shelfsight.errors import PictureError
 from shelfsight.training.rules import wilson_interval
-from shelfsight.training.source import base_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Sequence
 
     from shelfsight.training.report import ProductQuality, ReliabilityBin, Report, SkippedFile, ThresholdQuality
 
@@ -60,8 +58,12 @@ class Mark:
     bar: float
 
 
-def render_report(report: Report, source: Path) -> bytes:
-    """Return the report as an HTML page; pictures that can no longer be read are left out."""
+def render_report(report: Report, read: Callable[[str], bytes]) -> bytes:
+    """Return the report as an HTML page; pictures that can no longer be read are left out.
+
+    Args:
+        read: returns the bytes of a picture by its name in the report; raises PictureError where there are none.
+    """
     loader = PackageLoader("shelfsight.training")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -77,7 +79,7 @@ def render_report(report: Report, source: Path) -> bytes:
         bands=bands(products),
         pairs=report.confusions[:_PAIRS_WITH_PICTURES],
         examples=examples,
-        thumbnails=_thumbnails(report, examples, base_folder(source)),
+        thumbnails=_thumbnails(report, examples, read),
         known=known_parts(report.threshold),
         unknown=unknown_parts(report.threshold),
         marks=reliability_marks(report.held_out.reliability if report.held_out else ()),
@@ -182,17 +184,17 @@ def _examples(report: Report) -> dict[str, str]:
     return {image.product: image.file for image in images}
 
 
-def _thumbnails(report: Report, examples: dict[str, str], base: Path) -> dict[str, str]:
+def _thumbnails(report: Report, examples: dict[str, str], read: Callable[[str], bytes]) -> dict[str, str]:
     """Return the pictures of the pairs as data URLs, by file."""
     pairs = report.confusions[:_PAIRS_WITH_PICTURES]
     wanted = {file for pair in pairs for file in (*pair.images, examples[pair.taken_for])}
-    return {file: thumbnail for file in sorted(wanted) if (thumbnail := _thumbnail(base / file))}
+    return {file: thumbnail for file in sorted(wanted) if (thumbnail := _thumbnail(file, read))}
 
 
-def _thumbnail(path: Path) -> str | None:
+def _thumbnail(file: str, read: Callable[[str], bytes]) -> str | None:
     """Return the centre square of a picture, which is what the recogniser sees, as a data URL."""
     try:
-        picture = centre_square(open_picture(read_picture(path), short_side=_THUMBNAIL), _THUMBNAIL)
+        picture = centre_square(open_picture(read(file), short_side=_THUMBNAIL), _THUMBNAIL)
     except PictureError:
         return None
     data = io.BytesIO()

@@ -1,27 +1,22 @@
-"""What training decides: which head, how many views, what is held out, where "I don't know" begins. Pure."""
+"""What training decides: which head, how many views, what is stored anew, which version is clearly worse. Pure.
+
+Plain Python: who only asks for a verdict, such as the server, loads no numpy. What needs arrays to be decided is in
+`holdout` (what is held out) and `metrics` (where "I don't know" begins).
+"""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
-FOLDS = 5
 TOO_FEW_IMAGES = 3
 """A product with fewer pictures than this is named in the report: more pictures would help it most."""
-
-UNKNOWN_SHARE = 0.2
-"""Share of pictures at a till that are taken to show no product of the catalogue, when the threshold is chosen."""
 
 PROJECTED_FROM = 2000
 """Number of products from which the head works on the backbone's projection, so that it stays small."""
@@ -78,78 +73,111 @@ def plan_training(images_per_product: Sequence[int], *, studio: bool, wanted: He
     )
 
 
-def scenes(vectors: NDArray[np.float32], alike: float = 0.9) -> list[int]:
-    """Return a scene number for each picture of one product: near-duplicates and bursts share one.
+WORSE_P = 0.01
+"""How seldom a version that is as good as the active one is called clearly worse."""
 
-    Leader clustering by cosine similarity to the scene's mean. Photos taken one after the other are nearly the
-    same picture; held out one by one they would be found by their neighbours and promise far too much.
+WORSE_SHARE = 0.02
+"""By how much of the compared photos a version must be worse: less is not worth to keep a shop waiting."""
 
-    Args:
-        vectors: (n, d) unit length.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOutAnswer:
+    """What a version took a held-out photo of a product for."""
+
+    product: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two versions on the same photos, each answered by a head that had not seen them.
+
+    Attributes:
+        photos: held out in both, of the same product, which both know, and counted.
+        right: answered right by the new version; `active_right` by the active one.
+        better: answered right by the new version only; `worse` by the active one only.
+        left_out: not counted, since one version answered with a product that the other does not know.
     """
-    sums = np.zeros_like(vectors)
-    lengths = np.ones(len(vectors), np.float32)
-    numbers: list[int] = []
-    found = 0
-    for vector in vectors:
-        likeness = sums[:found] @ vector / lengths[:found]
-        best = int(likeness.argmax()) if found else 0
-        if not found or likeness[best] < alike:
-            best, found = found, found + 1
-        sums[best] += vector
-        lengths[best] = np.linalg.norm(sums[best])
-        numbers.append(best)
-    return numbers if found > 1 else list(range(len(numbers)))
+
+    photos: int
+    right: int
+    active_right: int
+    better: int
+    worse: int
+    left_out: int
+
+    @property
+    def p_value(self) -> float:
+        """How often chance alone makes an equally good version look at least this much worse."""
+        return mcnemar(self.better, self.worse)
+
+    @property
+    def clearly_worse(self) -> bool:
+        """Whether chance hardly explains that the new version is worse, and the difference matters."""
+        return self.p_value < WORSE_P and self.worse - self.better >= WORSE_SHARE * self.photos
 
 
-def assign_folds(groups: Sequence[tuple[int, int]], *, seed: int) -> list[int]:
-    """Return for every picture the fold in which it is held out, 0..FOLDS-1, or -1: always trained on.
+def compare_answers(
+    new: Mapping[str, HeldOutAnswer],
+    active: Mapping[str, HeldOutAnswer],
+    *,
+    products: set[str],
+    active_products: set[str],
+) -> Comparison:
+    """Return how two versions did on the photos, by SHA-256, that were held out in both, of products both know.
 
-    Args:
-        groups: (product, scene) of each picture. A scene is held out whole; a product with one picture never is.
+    More products are harder to tell apart, and that is no fault of the new version: a photo that it takes for one
+    that the active version does not know is left out. But only so many as its share of such products explains: what
+    is above that counts as wrong, for one new product with bad photos can swallow all others. A photo that the active
+    version takes for a product that is gone is left out as well.
     """
-    random = np.random.default_rng(seed)
-    members: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for picture, (product, scene) in enumerate(groups):
-        members[product][scene].append(picture)
-    folds = [-1] * len(groups)
-    for _, parts in sorted(members.items()):
-        if len(parts) < 2:
-            continue
-        load = dict.fromkeys(random.permutation(FOLDS).tolist(), 0)
-        for _, pictures in sorted(parts.items(), key=lambda part: (-len(part[1]), part[0])):
-            fold = min(load, key=load.__getitem__)
-            load[fold] += len(pictures)
-            for picture in pictures:
-                folds[picture] = fold
-    return folds
+    both = products & active_products
+    common = [sha for sha, found in new.items() if sha in active and found.product == active[sha].product in both]
+    strange = [sha for sha in common if new[sha].answer not in both]
+    gone = [sha for sha in common if active[sha].answer not in both and new[sha].answer in both]
+    explained = math.ceil(len(common) * (1 - len(both) / max(1, len(products))))
+    # Those that the active version had wrong, too, are left out first: they are no evidence either way.
+    strange.sort(key=lambda sha: (active[sha].answer == active[sha].product, sha))
+    left_out = {*strange[:explained], *gone}
+    counted = [sha for sha in common if sha not in left_out]
+    right = {sha for sha in counted if new[sha].answer == new[sha].product}
+    active_right = {sha for sha in counted if active[sha].answer == active[sha].product}
+    return Comparison(
+        photos=len(counted),
+        right=len(right),
+        active_right=len(active_right),
+        better=len(right - active_right),
+        worse=len(active_right - right),
+        left_out=len(left_out),
+    )
 
 
-def choose_threshold(
-    confidence: NDArray[np.floating], right: NDArray[np.bool_], unknown: NDArray[np.floating]
-) -> float:
-    """Return the confidence from which answering pays: a right answer gains what a wrong one costs, asking is free.
+def mcnemar(better: int, worse: int) -> float:
+    """Return the one-sided p-value of McNemar's exact test: the chance of `worse` or more in as many coin tosses.
 
-    Chow's rule (Chow, "On optimum recognition error and reject tradeoff", IEEE Trans. Inf. Theory 1970) on held-out
-    pictures, where `UNKNOWN_SHARE` of what is held before a till is taken to be no product of the catalogue.
-
-    Args:
-        confidence: (n,) of held-out pictures, and `right` (n,) whether they were answered right.
-        unknown: (m,) confidence on pictures whose product was taken out of the catalogue; may be empty.
-    Returns: 0.5 where nothing was held out, 1.0 where no threshold gains anything: then it is always better to ask.
+    McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
+    Psychometrika 1947; exact by the sign test. Only photos on which exactly one of the two is right count.
     """
-    if not len(confidence):
-        return 0.5
-    share = UNKNOWN_SHARE if len(unknown) else 0.0
-    gain = np.where(right, 1.0, -1.0) * (1 - share) / len(confidence)
-    loss = np.full(len(unknown), -share / max(1, len(unknown)))
-    every = np.concatenate([confidence, unknown])
-    order = np.argsort(-every, kind="stable")
-    utility = np.cumsum(np.concatenate([gain, loss])[order])
-    sorted_confidence = every[order]
-    last = np.append(sorted_confidence[1:] != sorted_confidence[:-1], True)  # equal ones are answered together
-    best = int(np.argmax(np.where(last, utility, -np.inf)))
-    return float(sorted_confidence[best]) if utility[best] > 0 else 1.0
+    tosses = better + worse
+
+    def chance(heads: int) -> float:
+        ways = math.lgamma(tosses + 1) - math.lgamma(heads + 1) - math.lgamma(tosses - heads + 1)
+        return math.exp(ways - tosses * math.log(2))
+
+    return min(1.0, math.fsum(chance(heads) for heads in range(worse, tosses + 1)))
+
+
+STORED_CHUNK_BYTES = 4_000_000
+"""Most bytes of embeddings in one file of the storage."""
+
+
+def worth_compacting(*, live_bytes: int, total_bytes: int, files: int) -> bool:
+    """Return whether to write stored embeddings anew: more than half are useless, or they lie in far too many files.
+
+    Every training adds files, most of them small; each is a request to an object store at every training.
+    """
+    needed = math.ceil(live_bytes / STORED_CHUNK_BYTES)
+    return 2 * live_bytes < total_bytes or files > 2 * needed + 32
 
 
 def wilson_interval(right: float, total: int, z: float = 1.96) -> tuple[float, float]:

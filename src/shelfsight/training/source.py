@@ -49,6 +49,13 @@ def base_folder(source: Path) -> Path:
     return source if source.is_dir() else source.parent
 
 
+def display_name(path: Path, source: Path) -> str:
+    """Return the path as the shop knows it: relative to what it gave, with forward slashes, valid Unicode."""
+    base = base_folder(source)
+    name = path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()
+    return name.encode("utf-8", "replace").decode()
+
+
 def read_source(source: Path) -> Listing:
     """Return the photos that a folder or a CSV file names; none of them is opened yet.
 

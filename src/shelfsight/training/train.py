@@ -6,7 +6,7 @@ import os
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -17,24 +17,26 @@ import numpy as np
 from shelfsight.bundle.backbone import DEFAULT, load_backbone
 from shelfsight.bundle.stamp import check_stamp
 from shelfsight.bundle.write import BundleFacts, check_place, write_bundle
-from shelfsight.catalog.picture import open_picture, read_picture
+from shelfsight.catalog.picture import open_picture
 from shelfsight.errors import PictureError, TooFewProductsError, UsageError
 from shelfsight.training.cache import EmbeddingCache
-from shelfsight.training.embed import Embedded, Image, embed, embedder_id, identify
+from shelfsight.training.embed import Embedder, Tools, embed
+from shelfsight.training.files import FileSource
 from shelfsight.training.fit import Examples, fit
+from shelfsight.training.images import SkippedImage
 from shelfsight.training.progress import Progress, Silent
-from shelfsight.training.report import Report, Trained, build_report
+from shelfsight.training.report_build import Trained, build_report
 from shelfsight.training.report_page import render_report
 from shelfsight.training.rules import HeadKind, Plan, plan_training
-from shelfsight.training.source import read_source
 from shelfsight.training.studio import is_studio
 from shelfsight.training.views import view_names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from shelfsight.bundle.backbone import Backbone
-    from shelfsight.training.source import Skipped
+    from shelfsight.training.embed import Embedded
+    from shelfsight.training.images import Image, Source
+    from shelfsight.training.report import Report
 
 _STUDIO_SAMPLE = 60
 
@@ -76,58 +78,89 @@ def train(
     """
     options, progress = options or TrainingOptions(), progress or Silent()
     _check_places(source, out)
+    embedder = Embedder(load_backbone(options.backbone))
+    photos = FileSource.open(source)
+    with EmbeddingCache(cache_dir, embedder.id) as cache:
+        tools = Tools(source=photos, embedder=embedder, embeddings=cache, progress=progress)
+        return learn(tools, options, out)
+
+
+def learn(tools: Tools, options: TrainingOptions, out: Path) -> Report:
+    """Embed what is missing, fit, calibrate and measure, write the bundle to `out`, and return the quality report.
+
+    Embeddings are stored chunk by chunk: killed and called again, it goes on where it was; the bundle is the same.
+
+    Raises:
+        TooFewProductsError: fewer than two products have a usable picture.
+        OutputError: the bundle cannot be written, or `out` holds something else than a bundle. `out` is as it was.
+        StorageError: pictures or embeddings cannot be read or stored.
+    """
     started = time.monotonic()
-    backbone = load_backbone(options.backbone)
-    plan, embedded, trouble = _look(source, backbone, options, cache_dir, progress)
-    progress.stage("Learning products")
-    products = tuple(_products(embedded.images))
-    number = {product: index for index, product in enumerate(products)}
-    labels = np.array([number[image.photo.product] for image in embedded.images])
-    examples = Examples(vectors=embedded.vectors, labels=labels, products=products)
-    fitted = fit(examples, backbone, plan, seed=options.seed)
+    plan, embedded, skipped = _look(tools, options.head)
+    tools.progress.stage("Learning products")
+    examples = _examples(embedded)
+    fitted = fit(examples, tools.embedder.backbone, plan, seed=options.seed)
     trained = Trained(
-        source=source,
         channel=options.channel,
         version=options.version,
-        backbone=backbone.name,
+        backbone=tools.embedder.backbone.name,
         plan=plan,
         seed=options.seed,
         images=embedded.images,
-        labels=labels,
+        labels=examples.labels,
         fitted=fitted,
-        skipped=embedded.skipped,
-        trouble=trouble,
+        skipped=skipped,
+        trouble=tools.embeddings.trouble,
         trained_at=datetime.now(UTC),
         duration_s=time.monotonic() - started,
     )
-    progress.stage("Writing the bundle")
+    tools.progress.stage("Writing the bundle")
     report = build_report(trained)
-    _write(out, backbone, trained, report)
+    _write(out, tools, trained, report)
     return report
 
 
-def _look(
-    source: Path, backbone: Backbone, options: TrainingOptions, cache_dir: Path, progress: Progress
-) -> tuple[Plan, Embedded, str | None]:
-    """Return how to learn the usable photos of `source`, their embeddings, and what is wrong with the cache.
+def plan_for(images: Sequence[Image], source: Source, wanted: HeadKind | None) -> Plan:
+    """Return how to learn the images; `wanted` is the head that was asked for."""
+    counts = list(Counter(image.product for image in images).values())
+    studio = median(counts) < 2 and _mostly_studio(images, source)
+    return plan_training(counts, studio=studio, wanted=wanted)
+
+
+def _look(tools: Tools, wanted: HeadKind | None) -> tuple[Plan, Embedded, tuple[SkippedImage, ...]]:
+    """Return how to learn the source's usable images, their embeddings, and what is not used.
 
     How many views are drawn goes by the number of photos, and which of them are usable is known once they have been
     looked at: where that changes the plan, they are looked at again.
     """
-    listing = read_source(source)
-    images, repeated = identify(listing.photos, progress)
-    skipped = (*listing.skipped, *repeated)
-    _check_products(source, images, skipped)
-    plan = _plan(images, options.head)
-    with EmbeddingCache(cache_dir, embedder_id(backbone)) as cache:
-        embedded = embed(images, view_names(plan.crops), backbone, cache, progress)
-        skipped += embedded.skipped
-        _check_products(source, embedded.images, skipped)
-        if embedded.skipped:
-            first, plan = plan, _plan(embedded.images, options.head)
-            if plan.crops != first.crops:
-                embedded = embed(embedded.images, view_names(plan.crops), backbone, cache, progress)
-    return plan, replace(embedded, skipped=skipped), cache.trouble
+    found = tools.source.find(tools.progress)
+    skipped = found.skipped
+    _check_products(tools.source.name, found.images, skipped)
+    plan = plan_for(found.images, tools.source, wanted)
+    embedded = embed(found.images, view_names(plan.crops), tools)
+    skipped += _unused(found.images, embedded.unusable)
+    _check_products(tools.source.name, embedded.images, skipped)
+    if embedded.unusable:
+        first, plan = plan, plan_for(embedded.images, tools.source, wanted)
+        if plan.crops != first.crops:
+            images = embedded.images
+            embedded = embed(images, view_names(plan.crops), tools)
+            skipped += _unused(images, embedded.unusable)
+            _check_products(tools.source.name, embedded.images, skipped)
+    return plan, embedded, skipped
+
+
+def _examples(embedded: Embedded) -> Examples:
+    products = tuple(_products(embedded.images))
+    number = {product: index for index, product in enumerate(products)}
+    labels = np.array([number[image.product] for image in embedded.images])
+    return Examples(vectors=embedded.vectors, labels=labels, products=products)
+
+
+def _unused(images: Iterable[Image], unusable: Mapping[str, str]) -> tuple[SkippedImage, ...]:
+    return tuple(
+        SkippedImage(name=image.name, reason=unusable[image.sha256]) for image in images if image.sha256 in unusable
+    )
 
 
 def _check_places(source: Path, out: Path) -> None:
@@ -138,10 +171,10 @@ def _check_places(source: Path, out: Path) -> None:
 
 
 def _products(images: Sequence[Image]) -> list[str]:
-    return sorted({image.photo.product for image in images})
+    return sorted({image.product for image in images})
 
 
-def _check_products(source: Path, images: Sequence[Image], skipped: Sequence[Skipped]) -> None:
+def _check_products(source: str, images: Sequence[Image], skipped: Sequence[SkippedImage]) -> None:
     """Refuse fewer than two products with a usable picture, and say why most of the others are not."""
     products = _products(images)
     if len(products) >= 2:
@@ -154,23 +187,16 @@ def _check_products(source: Path, images: Sequence[Image], skipped: Sequence[Ski
     )
 
 
-def _plan(images: Sequence[Image], wanted: HeadKind | None) -> Plan:
-    counts = list(Counter(image.photo.product for image in images).values())
-    studio = median(counts) < 2 and _mostly_studio(images)
-    return plan_training(counts, studio=studio, wanted=wanted)
-
-
-def _mostly_studio(images: Sequence[Image]) -> bool:
+def _mostly_studio(images: Sequence[Image], source: Source) -> bool:
     """Return whether most of a sample of the pictures stand on plain ground."""
     verdicts = []
     for image in sorted(images, key=lambda image: image.sha256)[:_STUDIO_SAMPLE]:
         with suppress(PictureError):
-            picture = open_picture(read_picture(image.photo.path))
-            verdicts.append(is_studio(picture))
+            verdicts.append(is_studio(open_picture(source.read(image))))
     return sum(verdicts) * 2 > len(verdicts)
 
 
-def _write(out: Path, backbone: Backbone, trained: Trained, report: Report) -> None:
+def _write(out: Path, tools: Tools, trained: Trained, report: Report) -> None:
     facts = BundleFacts(
         channel=trained.channel,
         version=trained.version,
@@ -181,5 +207,12 @@ def _write(out: Path, backbone: Backbone, trained: Trained, report: Report) -> N
         threshold=trained.fitted.calibration.threshold,
         settings=report.settings,
     )
-    private = {"report.json": report.to_json(), "report.html": render_report(report, trained.source)}
-    write_bundle(out, backbone, trained.fitted.head, facts, private)
+    page = render_report(report, _by_name(trained.images, tools.source))
+    private = {"report.json": report.to_json(), "report.html": page}
+    write_bundle(out, tools.embedder.backbone, trained.fitted.head, facts, private)
+
+
+def _by_name(images: Iterable[Image], source: Source) -> Callable[[str], bytes]:
+    """Return what reads an image by the name that the report has for it."""
+    named = {image.name: image for image in images}
+    return lambda name: source.read(named[name])
