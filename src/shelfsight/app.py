@@ -18,10 +18,11 @@ from shelfsight.catalog import routes as catalog
 from shelfsight.database import migrate
 from shelfsight.database.engine import open_database
 from shelfsight.delivery.files import FileDelivery
+from shelfsight.jobs import routes as trainings
 from shelfsight.registry import routes as registry
 from shelfsight.registry.layout import SERVED_AT
 from shelfsight.storage import open_storage
-from shelfsight.web import setup
+from shelfsight.web import admin, setup
 from shelfsight.web.headers import SecurityHeaders
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _TAGS = [
     {"name": "channels", "description": "Shops, and their settings"},
     {"name": "products", "description": "What a channel sells, with pictures"},
     {"name": "versions", "description": "Published recognisers of a channel"},
+    {"name": "trainings", "description": "How they come to be"},
     {"name": "access", "description": "Administrators, tokens, and the audit"},
     {"name": "health", "description": "For what watches this server"},
 ]
@@ -71,7 +73,7 @@ def build_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     add_problem_handlers(app)
-    for room in (catalog, registry, access_routes, health, setup):
+    for room in (catalog, registry, trainings, access_routes, health, setup, admin):
         app.include_router(room.router)
     # Each wraps those before it.
     app.add_middleware(Idempotency)

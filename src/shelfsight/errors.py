@@ -17,6 +17,8 @@ ShelfsightError                  exit 1, HTTP 500 unless said otherwise
 ├── AccessError                  who asks may not do this                                 HTTP 403
 ├── TooLargeError                more bytes than are taken                                HTTP 413
 ├── TooManyRequestsError         asked too often                                          HTTP 429
+├── JobCancelledError            somebody asked for the end of a job
+├── JobFailedError               a step of a job failed
 └── UnavailableError             something we depend on does not answer; try again        HTTP 503
     ├── StorageError             files cannot be read or written
     └── DatabaseError            the database does not answer, or refuses
@@ -143,3 +145,27 @@ class DatabaseError(UnavailableError):
 
 class SchemaError(DatabaseError):
     """The database's tables are of another version of Shelfsight."""
+
+
+class JobCancelledError(ShelfsightError):
+    """Somebody asked for the end of the job."""
+
+
+class JobFailedError(ShelfsightError):
+    """A step of a job failed; the same on the worker that saw it fail and on one that goes on after it.
+
+    Attributes:
+        step: the name of the step.
+        error: the code of the error, such as `too_few_products`.
+    """
+
+    def __init__(self, reason: str, *, step: str, error: str) -> None:
+        """Say which step failed, and why."""
+        super().__init__(reason)
+        self.step = step
+        self.error = error
+
+    @property
+    def data(self) -> dict[str, str]:
+        """What is kept of it."""
+        return {"step": self.step, "error": self.error}

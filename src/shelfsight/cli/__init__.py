@@ -18,6 +18,7 @@ from shelfsight.cli import (
     evaluate,
     images,
     inspect,
+    jobs,
     predict,
     products,
     releases,
@@ -25,6 +26,7 @@ from shelfsight.cli import (
     token,
     train,
     versions,
+    worker,
 )
 from shelfsight.cli.streams import discard_unwritten, prepare_streams
 from shelfsight.errors import ShelfsightError
@@ -47,11 +49,13 @@ for module in (
     inspect,
     demo,
     serve,
+    worker,
     channels,
     products,
     images,
     versions,
     releases,
+    jobs,
     db,
     token,
 ):

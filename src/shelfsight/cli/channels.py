@@ -133,6 +133,28 @@ def remove(
 
 
 @group.command()
+def train(
+    channel_id: IdArgument,
+    wait: Annotated[bool, typer.Option("--wait", help="Show the progress until it ends.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Make it stable even if it is clearly worse than the active version.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Ask for a training, which a worker does."""
+    from shelfsight.cli import jobs
+    from shelfsight.cli.service import opened_service
+
+    with opened_service() as service:
+        training = jobs.request_training(service, channel_id, force=force)
+        if wait:
+            jobs.warn_without_worker(service, training)
+            jobs.follow_training(service, training.id, json)
+        else:
+            jobs.told(service, training, json)
+
+
+@group.command()
 def token(
     channel_id: IdArgument,
     rotate: Annotated[bool, typer.Option("--rotate", help="Make a new one; the old one is worth nothing.")] = False,

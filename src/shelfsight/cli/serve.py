@@ -10,11 +10,13 @@ import typer
 
 if TYPE_CHECKING:
     import socket
+    from contextlib import AbstractContextManager
 
     import uvicorn
-    from starlette.types import ASGIApp
+    from fastapi import FastAPI
 
     from shelfsight.api.services import Services
+    from shelfsight.registry.publish import Registry
     from shelfsight.settings import ServiceSettings
 
 _FINISH_WITHIN_S = 8  # Docker kills after 10
@@ -28,13 +30,16 @@ def register(app: typer.Typer) -> None:
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 is every one.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    trainings: Annotated[
+        int, typer.Option(min=0, max=64, help="Trainings at once here; 0 leaves them to `shelfsight worker`.")
+    ] = 1,
     access_log: Annotated[bool, typer.Option("--access-log", help="Log every request.")] = False,
     trust_proxy: Annotated[
         list[str] | None,
         typer.Option(help="Address or network of a proxy whose X-Forwarded headers are believed.", metavar="ADDRESS"),
     ] = None,
 ) -> None:
-    """Serve the API, the pages and the published files until Ctrl-C or SIGTERM."""
+    """Serve the API, the pages and the published files, and train, until Ctrl-C or SIGTERM."""
     import structlog
 
     from shelfsight.app import build_app, open_services
@@ -55,11 +60,25 @@ def serve(
             address = address_of(listener)
             _introduce(services, settings, address)
             log.info("server_started", address=address)
-            with following(Registry(database=services.database, storage=services.storage)):
+            registry = Registry(database=services.database, storage=services.storage)
+            with following(registry), _training(registry, settings, trainings):
                 _run(server, listener)
             log.info("server_stopped", address=address)
         finally:
             services.close()
+
+
+def _training(registry: Registry, settings: ServiceSettings, concurrency: int) -> AbstractContextManager[object]:
+    """Return what runs training jobs beside the server while a block lasts."""
+    from contextlib import nullcontext
+
+    from shelfsight.jobs.training import Trainer
+    from shelfsight.worker import working
+
+    if concurrency == 0:
+        return nullcontext()
+    trainer = Trainer(registry=registry, storage_url=settings.storage_url)
+    return working(settings, trainer, concurrency=concurrency)
 
 
 def _networks(proxies: list[str]) -> list[str]:
@@ -88,9 +107,11 @@ def _introduce(services: Services, settings: ServiceSettings, address: str) -> N
         print_plain(f"Open this link to choose a password: {address}/setup?token={link}")
 
 
-def _prepare(app: ASGIApp, *, access_log: bool, proxies: list[str]) -> uvicorn.Server:
+def _prepare(app: FastAPI, *, access_log: bool, proxies: list[str]) -> uvicorn.Server:
     """Return a server that Ctrl-C and SIGTERM end well from now on, for that is how a server is meant to end."""
     import uvicorn
+
+    from shelfsight.jobs.events import end_streams
 
     config = uvicorn.Config(
         app,
@@ -102,7 +123,13 @@ def _prepare(app: ASGIApp, *, access_log: bool, proxies: list[str]) -> uvicorn.S
         forwarded_allow_ips=proxies,
         timeout_graceful_shutdown=_FINISH_WITHIN_S,
     )
-    server = uvicorn.Server(config)
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            end_streams(app)  # else an open page would be waited for
+            await super().shutdown(sockets)
+
+    server = Server(config)
 
     def end(*_: object) -> None:
         server.should_exit = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,8 @@ SYSTEM = "system"
 _WAIT_FOR_LOCK_S = 10
 _CONNECT_WITHIN_S = 5
 _WRITES = "shelfsight_writes"
+_WAL_ATTEMPTS = 50
+_WAL_AGAIN_S = 0.05
 
 
 class Database:
@@ -138,8 +141,22 @@ def _prepare_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) ->
     if not isinstance(connection, sqlite3.Connection):
         raise TypeError(connection)
     connection.isolation_level = None  # the driver begins no transactions of its own
-    for pragma in ("journal_mode = WAL", "foreign_keys = ON", "synchronous = FULL"):
+    _write_ahead(connection)
+    for pragma in ("foreign_keys = ON", "synchronous = FULL"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Keep a write-ahead log. Changing to it does not wait for others who open a new file at the same moment."""
+    for left in reversed(range(_WAL_ATTEMPTS)):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if left == 0:
+                raise
+            time.sleep(_WAL_AGAIN_S)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:

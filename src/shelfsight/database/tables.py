@@ -113,6 +113,9 @@ channels = Table(
     Column("model_retrain_debounce_seconds", Integer),
     Column("accuracy_threshold", Float),
     Column("learn_from_corrections", Boolean),
+    Column("changed_since", UtcTime),  # these three: what `catalog.retrain` calls Due
+    Column("quiet_since", UtcTime),
+    Column("train_at", UtcTime),
 )
 
 products = Table(
@@ -280,5 +283,29 @@ trainings = Table(
     Column("image_count", Integer),
     Column("training_duration", Float),
     Column("accuracy", Float),
-    Column("error", Text),
+    Column("error", Text),  # why it failed, or what is missing
+    Column("enqueued_at", UtcTime),  # when the job queue got it
+    Column("started_at", UtcTime),
+    Column("ended_at", UtcTime),
+    Column("cancelled_at", UtcTime),  # when somebody asked for its end
+    Column("progress_at", UtcTime),
+    Column("reason", Text),  # what started it: changes, night, or a person
+    Column("stage", Text),
+    Column("gate", Text),  # what the comparison with the active version says
+    Column("done", BigInteger),
+    Column("total", BigInteger),
+    Column("catalogue_revision", BigInteger),  # of the channel when it began: what it has seen
+    Column("forced", Boolean),  # becomes stable whatever the gate says
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", Text, primary_key=True),  # a new one for every start: host, process, chance
+    Column("host", Text),
+    Column("pid", BigInteger),
+    Column("concurrency", Integer),  # how many jobs of a kind it runs at once
+    Column("started_at", UtcTime),
+    Column("seen_at", UtcTime),
+    Column("stopped_at", UtcTime),  # when it ended, or was declared dead; it never comes back under this id
 )

@@ -14,6 +14,7 @@ from shelfsight.errors import BundleError, NotFoundError, PublishConflictError
 from shelfsight.registry import latest, layout, store
 from shelfsight.registry.lease import SWEEP, Lease, held, publish_lease
 from shelfsight.registry.rules import Retention, expired
+from shelfsight.training import layout as embeddings
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -130,13 +131,16 @@ def _remove_images(registry: Registry, channel: str, cleaned: Cleaned) -> None:
 def _remove_gone_channels(registry: Registry, known: Collection[str], cleaned: Cleaned) -> None:
     """Remove the folders of channels that are no more; a lease keeps one from being published to meanwhile."""
     storage = registry.storage
-    for name in sorted({*storage.folders(layout.ROOT), *storage.folders(images.ROOT)} - {"blobs", *known}):
+    roots = (layout.ROOT, images.ROOT, embeddings.ROOT)
+    names = {name for root in roots for name in storage.folders(root)}
+    for name in sorted(names - {"blobs", *known}):
         try:
             with held(registry.database, publish_lease(name)):
                 with registry.database.read() as tx:
                     if name in store.channel_ids(tx):  # made since
                         continue
                 storage.delete_folder(layout.channel_folder(name))
+                storage.delete_folder(embeddings.embeddings_folder(name))
             _remove_images(registry, name, cleaned)  # not the folder: the channel may be made anew, with pictures
             cleaned.channels.append(name)
         except PublishConflictError:

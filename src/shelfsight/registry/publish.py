@@ -21,7 +21,7 @@ from shelfsight.bundle.documents import PRIVATE_FILES
 from shelfsight.bundle.stamp import read_metadata, restamp
 from shelfsight.catalog.rules import ReleasePolicy
 from shelfsight.database.engine import SYSTEM
-from shelfsight.errors import BundleError, ConflictError, ShelfsightError, StorageError
+from shelfsight.errors import BundleError, ConflictError, PublishConflictError, ShelfsightError, StorageError
 from shelfsight.registry import latest, layout, store
 from shelfsight.registry.files import checked, public_names
 from shelfsight.registry.lease import SWEEP, Lease, held, is_held, publish_lease
@@ -29,6 +29,8 @@ from shelfsight.registry.rules import Status, Version, check_new, next_version
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from sqlalchemy import Connection
 
     from shelfsight.bundle.documents import Manifest, Metadata
     from shelfsight.database.engine import Database
@@ -48,6 +50,7 @@ class Order:
         version: semver, or None for the next patch.
         release: instead of the channel's `releasePolicy`.
         trained_at: instead of the bundle's own, for clients that go by a newer one.
+        training: the training that made it, whose result it becomes; None for a bundle made elsewhere.
         actor: who asks, for the audit.
     """
 
@@ -56,6 +59,7 @@ class Order:
     version: str | None = None
     release: ReleasePolicy | None = None
     trained_at: datetime | None = None
+    training: int | None = None
     actor: str = SYSTEM
 
 
@@ -160,11 +164,17 @@ class _Publish:
         channel = self._order.channel
         with self._database.write(actor=self._order.actor) as tx:
             self._lease.check(tx)
-            store.insert_version(tx, version, self._order.actor)
+            store.insert_version(tx, version)
+            self._note_result(tx, version)
             store.note_training(tx, channel, version.trained_at)
             if (self._order.release or store.release_policy(tx, channel)) is ReleasePolicy.IMMEDIATE:
                 store.make_stable(tx, channel, version.version)
                 store.note_place(tx, channel, latest.base_url(channel))
+
+    def _note_result(self, tx: Connection, version: Version) -> None:
+        training, actor = self._order.training, self._order.actor
+        if not store.note_result(tx, version, training=training, requested_by=actor):
+            raise PublishConflictError(f"training {training} was cancelled, or another worker has published for it")
 
     def _undo(self, folder: str) -> None:
         """Remove what was uploaded, unless another took over, whose it might be by now, or the version counts."""
@@ -189,14 +199,23 @@ def _copy(folder: Path, target: Path) -> Path:
 
 
 def _number(registry: Registry, order: Order) -> str:
-    """Return the version's number, taken by nobody: also by no publish that was killed, which may have readers."""
+    """Return the version's number: the one that is asked for, if it is free, or the next."""
+    if order.version is None:
+        return next_number(registry, order.channel)
     with registry.database.read() as tx:
-        recorded = _recorded(store.versions(tx, order.channel))
-    if order.version is not None:
-        return check_new(order.version, recorded, order.channel)
+        return check_new(order.version, _recorded(store.versions(tx, order.channel)), order.channel)
+
+
+def next_number(registry: Registry, channel: str) -> str:
+    """Return the number that a publish would take now; one that was killed keeps its own, for it may have readers.
+
+    A report that is written before the publish may be told; it holds unless another publish comes first.
+    """
+    with registry.database.read() as tx:
+        recorded = _recorded(store.versions(tx, channel))
     folders = [
-        *registry.storage.folders(layout.channel_folder(order.channel)),
-        *registry.storage.folders(layout.temp_folder(order.channel)),
+        *registry.storage.folders(layout.channel_folder(channel)),
+        *registry.storage.folders(layout.temp_folder(channel)),
     ]
     return next_version({*recorded, *(name.removeprefix("v") for name in folders if name.startswith("v"))})
 

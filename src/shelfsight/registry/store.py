@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, RowMapping
 
+_LEARNED = ("product_count", "image_count", "training_duration", "accuracy")
 _NO_ROLLOUT: dict[str, Any] = {"rollout_percentage": 0, "shadow_mode": False, "shadow_percentage": 0}
 
 
@@ -78,22 +79,30 @@ def version(tx: Connection, channel: str, wanted: str) -> Version:
     return _version(rows)
 
 
-def insert_version(tx: Connection, published: Version, requested_by: str) -> None:
-    """Add a version and the training that it came from; it is not stable yet."""
-    row = {
-        column: getattr(published, column)
-        for column in (
-            "status", "rollout_percentage", "trained_at", "product_count", "image_count", "training_duration",
-            "accuracy", "file_path", "file_size_bytes", "checksum_sha256", "architecture", "quantization",
-        )
-    }  # fmt: skip
+def insert_version(tx: Connection, published: Version) -> None:
+    """Add a version; it is not stable yet."""
+    columns = ("status", "rollout_percentage", "trained_at", "file_path", "file_size_bytes", "checksum_sha256",
+               "architecture", "quantization", *_LEARNED)  # fmt: skip
+    row = {column: getattr(published, column) for column in columns}
     label = {"channel_id": published.channel, "version": f"v{published.version}"}
     tx.execute(insert(model_metadata).values(**label, **row))
-    training = {
-        column: row[column]
-        for column in ("trained_at", "product_count", "image_count", "training_duration", "accuracy")
-    }
-    tx.execute(insert(trainings).values(**label, **training, status="ready", requested_by=requested_by))
+
+
+def note_result(tx: Connection, published: Version, *, training: int | None, requested_by: str) -> bool:
+    """Write a version into the history of trainings; return False where its training was cancelled, or has one.
+
+    Args:
+        training: the one that it came from; None for a bundle made elsewhere, which gets an entry of its own.
+    """
+    row = {"version": f"v{published.version}", "trained_at": published.trained_at}
+    row |= {column: getattr(published, column) for column in _LEARNED}
+    if training is None:
+        own = {"channel_id": published.channel, "status": "ready", "requested_by": requested_by}
+        tx.execute(insert(trainings).values(**own, **row))
+        return True
+    runs = and_(trainings.c.id == training, trainings.c.status == "training")
+    free = and_(runs, trainings.c.version.is_(None), trainings.c.cancelled_at.is_(None))
+    return tx.execute(update(trainings).where(free).values(row)).rowcount == 1
 
 
 def make_stable(tx: Connection, channel: str, wanted: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import insert, select, update
 
 from shelfsight.catalog.rules import Change, ChangeKind, Stamp
+from shelfsight.catalog.store import due
 from shelfsight.database.tables import changes, channels
 from shelfsight.errors import NotFoundError
 
@@ -36,7 +37,7 @@ def lock(connection: Connection, channel_id: str) -> None:
 
 
 def record(connection: Connection, channel_id: str, entries: Sequence[Entry], stamp: Stamp) -> range:
-    """Write into the history of a locked channel; return the revisions of the entries."""
+    """Write into the history of a locked channel, and when it is due for a training; return the revisions."""
     if not entries:
         return range(0)
     counted = (
@@ -54,6 +55,7 @@ def record(connection: Connection, channel_id: str, entries: Sequence[Entry], st
             for revision, entry in zip(revisions, entries, strict=True)
         ],
     )
+    due.after_changes(connection, channel_id, [entry.kind for entry in entries], stamp.at)
     return revisions
 
 

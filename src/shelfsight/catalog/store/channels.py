@@ -24,6 +24,7 @@ from shelfsight.catalog.rules import (
     Visibility,
     with_values,
 )
+from shelfsight.catalog.store import due
 from shelfsight.catalog.store.changes import Entry, lock, record
 from shelfsight.database import tables
 from shelfsight.database.tables import channels
@@ -174,6 +175,7 @@ def _save(connection: Connection, channel: Channel, stamp: Stamp) -> Channel:
     (revision,) = record(connection, channel.id, [Entry(ChangeKind.SETTINGS_CHANGED)], stamp)
     saved = replace(channel, revision=revision, settings_revision=revision)
     connection.execute(update(channels).where(channels.c.id == channel.id).values(_columns(saved)))
+    due.after_settings(connection, channel.id, stamp.at)
     return saved
 
 

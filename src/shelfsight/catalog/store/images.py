@@ -107,6 +107,11 @@ def of_active_products(connection: Connection, channel_id: str) -> Iterator[tupl
         yield row.product_id, row.sha256
 
 
+def hashes(connection: Connection, channel_id: str) -> set[str]:
+    """Return the SHA-256 of every image of a channel, those of deleted products included: they may be restored."""
+    return set(connection.scalars(select(images.c.sha256).where(images.c.channel_id == channel_id)))
+
+
 def count(connection: Connection, channel_id: str) -> int:
     """Return how many images the active products of a channel have."""
     owned = and_(images.c.channel_id == product_rows.c.channel_id, images.c.product_id == product_rows.c.id)

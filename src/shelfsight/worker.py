@@ -1,0 +1,81 @@
+"""Runs jobs until it is told to stop: chooses the adapters, as `app.py` does for the server."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from shelfsight.database import migrate
+from shelfsight.database.engine import open_database
+from shelfsight.jobs import workers
+from shelfsight.jobs.crons import CRON
+from shelfsight.jobs.engine import Engine
+from shelfsight.jobs.housekeeping import tidy
+from shelfsight.jobs.scheduler import scheduling
+from shelfsight.jobs.training import KIND, Trainer
+from shelfsight.registry.publish import Registry
+from shelfsight.storage import open_storage
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+
+    from shelfsight.jobs.job import Job
+    from shelfsight.jobs.timings import Timings
+    from shelfsight.settings import ServiceSettings
+
+_TIDY_AT = "0 3 * * 0"  # Sundays, 03:00 UTC
+_FORGET_JOBS_AT = "30 3 * * *"
+_JOBS_KEPT = timedelta(days=30)
+_TICKS_KEPT = timedelta(days=14)
+
+
+def run_worker(settings: ServiceSettings, *, concurrency: int, stop: threading.Event) -> None:
+    """Run jobs until `stop` is set.
+
+    Raises:
+        UsageError: an address is none.
+        DatabaseError: the database does not answer, or has another version's tables.
+        StorageError: the storage cannot be used.
+    """
+    storage, database = open_storage(settings.storage_url), open_database(settings.database_url)
+    try:
+        migrate.prepare(database)
+        trainer = Trainer(registry=Registry(database=database, storage=storage), storage_url=settings.storage_url)
+        with working(settings, trainer, concurrency=concurrency):
+            stop.wait()
+    finally:
+        database.close()
+
+
+@contextmanager
+def working(
+    settings: ServiceSettings, trainer: Trainer, *, concurrency: int, timings: Timings | None = None
+) -> Iterator[Engine]:
+    """Run jobs in threads while the block runs; a second one in a process is refused.
+
+    Args:
+        concurrency: so many trainings at once here.
+    """
+    engine = Engine(settings.database_url, concurrency=concurrency, timings=timings)
+    registry = trainer.registry
+
+    def tidy_up(_job: Job) -> None:
+        tidy(registry)
+
+    def forget_jobs(_job: Job) -> None:
+        now = datetime.now(UTC)
+        engine.purge(before=now - _JOBS_KEPT)
+        engine.purge(before=now - _TICKS_KEPT, kind=CRON)
+        with registry.database.write() as tx:
+            workers.forget(tx, before=now - _JOBS_KEPT)
+
+    engine.schedule("tidy", _TIDY_AT, tidy_up)
+    engine.schedule("forget-jobs", _FORGET_JOBS_AT, forget_jobs)
+    engine.start({KIND: trainer.run})
+    try:
+        with scheduling(registry.database, engine):
+            yield engine
+    finally:
+        engine.stop()

@@ -1,0 +1,122 @@
+"""The training job by itself: the gate, force, and the real thing from photos to a version."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from shelfsight.catalog.images import Upload, add_images
+from shelfsight.catalog.rules import ChannelValues, ProductDetails, Stamp
+from shelfsight.catalog.store import channels, products
+from shelfsight.jobs import store
+from shelfsight.jobs import training as training_module
+from shelfsight.jobs.training import Trainer
+from shelfsight.jobs.trainings import Reason, Training, TrainingState
+from shelfsight.registry import latest
+from shelfsight.registry import store as versions
+from shelfsight.registry.publish import Registry
+from shelfsight.registry.rules import Status
+from shelfsight.storage import open_storage
+from shelfsight.training.gate import GateVerdict
+from shelfsight.training.process import Order, Outcome
+from tests.conftest import CORNER_SHOP
+from tests.tiny import write_tiny_bundle
+
+if TYPE_CHECKING:
+    from shelfsight.database.engine import Database
+    from shelfsight.jobs.job import Job
+    from shelfsight.training.progress import Step
+
+ANNA = Stamp(actor="anna", at=datetime(2026, 5, 4, 12, tzinfo=UTC))
+
+
+@dataclass
+class OnlyOnce:
+    """A job whose every step is done, once, here."""
+
+    payload: dict[str, Any]
+    steps: list[str] = field(default_factory=list)
+
+    def step(self, name: str, function: Callable[[], Any], **_more: Any) -> Any:
+        self.steps.append(name)
+        return function()
+
+    def should_stop(self) -> bool:
+        return False
+
+
+@pytest.fixture
+def registry(sqlite: Database, tmp_path: Path) -> Registry:
+    """A registry with the channel T_1, which sells two products of the example shop with ten photos each."""
+    registry = Registry(database=sqlite, storage=open_storage(tmp_path / "assets"))
+    with sqlite.write() as tx:
+        channels.create(tx, "T_1", ChannelValues(), ANNA)
+    for product in ("banana", "garlic"):
+        with sqlite.write() as tx:
+            products.add(tx, "T_1", product, ProductDetails(name=product), ANNA)
+        photos = [
+            Upload(name=path.name, data=path.read_bytes()) for path in sorted((CORNER_SHOP / product).iterdir())
+        ]
+        add_images(registry, "T_1", product, photos, ANNA)
+    return registry
+
+
+def train(registry: Registry, trainer: Trainer, *, forced: bool = False) -> Training:
+    with registry.database.write() as tx:
+        asked = store.request(tx, "T_1", reason=Reason.PERSON, requested_by="anna", forced=forced, now=ANNA.at)
+    trainer.run(cast("Job", OnlyOnce({"training": asked.id})))
+    with registry.database.read() as tx:
+        return store.get(tx, asked.id)
+
+
+def test_photos_become_a_version_with_what_was_measured(registry: Registry, tmp_path: Path) -> None:
+    done = train(registry, Trainer(registry=registry, storage_url=str(tmp_path / "assets")))
+    assert (done.status, done.version, done.product_count, done.image_count) == (TrainingState.READY, "1.0.0", 2, 20)
+    assert done.gate == "There is no other version to compare it with."
+    assert done.accuracy is not None
+    assert done.started_at is not None
+    assert latest.read(registry.storage, "T_1") == "1.0.0"
+    with registry.database.read() as tx:
+        settings = channels.get(tx, "T_1").settings
+    assert (settings.model_version, settings.model_training_status) == ("v1.0.0", "ready")
+    again = train(registry, Trainer(registry=registry, storage_url=str(tmp_path / "assets")))
+    assert again.version == "1.0.1"
+    assert "1.0.1 is not clearly worse than 1.0.0" in again.gate
+
+
+@pytest.mark.parametrize(
+    ("agrees", "forced", "status"),
+    [(True, False, Status.ACTIVE), (False, False, Status.TESTING), (False, True, Status.ACTIVE)],
+)
+def test_a_clearly_worse_version_is_published_and_not_released_unless_it_is_forced(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agrees: bool, forced: bool, status: Status
+) -> None:
+    bundle = write_tiny_bundle(tmp_path / "bundle")
+
+    def stand_in(order: Order, _tell: Callable[[Step], None], _should_stop: Callable[[], bool]) -> Outcome:
+        shutil.copytree(bundle, order.out)
+        return Outcome.TRAINED
+
+    trainer = Trainer(registry=registry, storage_url="", train=stand_in)
+    monkeypatch.setattr(training_module, "judge", lambda *_: GateVerdict(agrees=True, reason="first"))
+    train(registry, trainer)
+    monkeypatch.setattr(training_module, "judge", lambda *_: GateVerdict(agrees=agrees, reason="20 points worse"))
+    done = train(registry, trainer, forced=forced)
+    assert (done.status, done.gate, done.version) == (TrainingState.READY, "20 points worse", "1.0.1")
+    with registry.database.read() as tx:
+        published = versions.version(tx, "T_1", "1.0.1")
+    assert (published.status, published.is_stable) == (status, status is Status.ACTIVE)
+    assert latest.read(registry.storage, "T_1") == ("1.0.1" if published.is_stable else "1.0.0")
+
+
+def test_pictures_that_cannot_be_read_are_no_failure_but_said(registry: Registry, tmp_path: Path) -> None:
+    for file in list(registry.storage.list("images/T_1")):
+        registry.storage.put(file.path, b"decayed")
+    done = train(registry, Trainer(registry=registry, storage_url=str(tmp_path / "assets")))
+    assert (done.status, done.error) == (TrainingState.IDLE, "Add a second product with photos.")
