@@ -144,6 +144,7 @@ def test_a_deleted_channel_leaves_nothing_but_its_audit(database: Database) -> N
             stable = {**version, "file_path": "models/x.ort", "status": "active", "is_stable": True}
             connection.execute(insert(tables.model_metadata).values(stable))
             connection.execute(insert(tables.trainings).values(channel_id=channel_id))
+            connection.execute(insert(tables.training_log).values(channel_id=channel_id, training_id=1, line="begun"))
             connection.execute(insert(tables.leases).values(name=f"publish:{channel_id}"))
             connection.execute(insert(tables.tokens).values(id=channel_id, secret_sha256="0", channel_id=channel_id))
     with database.write(actor="maria") as connection:

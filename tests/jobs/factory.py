@@ -9,7 +9,7 @@ import shutil
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -44,18 +44,22 @@ class Factory:
 
     Attributes:
         lasts_s: how long the stand-in trains.
-        stop_at: let a worker kill itself at this point of its first training: `learning` or `publishing`.
     """
 
     settings: ServiceSettings
     bundle: Path
     log: Path
     lasts_s: float = 0.05
+    timings: Timings = QUICK
     processes: list[ForkServerProcess] = field(default_factory=list)
 
     def hire(self, number: int = 1, *, kill_at: str | None = None, concurrency: int = 2) -> None:
-        """Start workers."""
-        plan = (self.settings, self.bundle, self.log, self.lasts_s, kill_at, concurrency)
+        """Start workers.
+
+        Args:
+            kill_at: where each kills itself in its first training: `learning`, `publishing` or `published`.
+        """
+        plan = (replace(self, processes=[]), kill_at, concurrency)  # processes cannot be handed on
         for _ in range(number):
             worker = _FORK.Process(target=_work, args=plan)
             worker.start()
@@ -73,14 +77,12 @@ class Factory:
         return [(one["begin"], one["end"], one["channel"]) for one in map(json.loads, lines)]
 
 
-def _work(
-    settings: ServiceSettings, bundle: Path, log: Path, lasts_s: float, kill_at: str | None, concurrency: int
-) -> None:
+def _work(factory: Factory, kill_at: str | None, concurrency: int) -> None:
     # What a bundle is worth, and whether it is better, is tested elsewhere; here it would only take time.
     publish_module.check_in_child = lambda *_args, **_more: None  # type: ignore[attr-defined, assignment]
     training_module.judge = lambda *_reports: GateVerdict(agrees=True, reason="")  # type: ignore[attr-defined]
-    database = open_database(settings.database_url)
-    registry = Registry(database=database, storage=open_storage(settings.storage_url))
+    database = open_database(factory.settings.database_url)
+    registry = Registry(database=database, storage=open_storage(factory.settings.storage_url))
     if kill_at == "publishing":
         publish_module._Publish._record = _die  # type: ignore[method-assign, assignment]
     if kill_at == "published":
@@ -91,18 +93,21 @@ def _work(
         tell(Step(stage="Learning", done=0, total=1))
         if kill_at == "learning":
             _die()
-        while time.time() - begin < lasts_s:
+        while time.time() - begin < factory.lasts_s:
             if should_stop():
                 return Outcome.CANCELLED
             time.sleep(0.01)
-        shutil.copytree(bundle, order.out)
+        shutil.copytree(factory.bundle, order.out)
         line = json.dumps({"begin": begin, "end": time.time(), "channel": order.channel})
-        with log.open("ab", buffering=0) as file:
+        with factory.log.open("ab", buffering=0) as file:
             file.write(f"{line}\n".encode())
         return Outcome.TRAINED
 
-    trainer = Trainer(registry=registry, storage_url=settings.storage_url, train=train)
-    with suppress(KeyboardInterrupt), working(settings, trainer, concurrency=concurrency, timings=QUICK):
+    trainer = Trainer(registry=registry, storage_url=factory.settings.storage_url, train=train)
+    with (
+        suppress(KeyboardInterrupt),
+        working(factory.settings, trainer, concurrency=concurrency, timings=factory.timings),
+    ):
         Event().wait()
 
 

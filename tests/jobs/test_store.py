@@ -183,3 +183,23 @@ def test_a_training_whose_job_died_of_it_is_ended(shop: Database) -> None:
         ended = store.get(tx, training.id)
     assert (ended.status, ended.error) == (TrainingState.FAILED, "every worker died of it")
     assert ask(shop).id != training.id
+
+
+def test_what_was_done_is_in_the_log_of_the_training(shop: Database) -> None:
+    training = ask(shop)
+    begin(shop, training)
+    for stage, done in (("Looking at photos", 0), ("Looking at photos", 7), ("Learning products", 0)):
+        with shop.write() as tx:
+            total = 9 if stage == "Looking at photos" else 0
+            store.note_progress(tx, training.id, stage=stage, done=done, total=total, now=NOW)
+    begin(shop, training)
+    end(shop, training, TrainingState.FAILED, "no room")
+    with shop.read() as tx:
+        assert [entry.line for entry in store.log_of(tx, training.id)] == [
+            "asked for by anna: person",
+            "begun",
+            "Looking at photos: 9",
+            "Learning products",
+            "another worker goes on with it",
+            "failed: no room",
+        ]

@@ -105,7 +105,7 @@ def published(database: Database, services: Any, tmp_path: Path, release: Releas
     bundle = write_tiny_bundle(tmp_path / f"bundle-{number}", seed=number)
     publish(registry, Order(folder=bundle, channel="T_1", training=number, release=release, actor="admin:anna"))
     with database.write() as tx:
-        store.note_gate(tx, number, "It is clearly worse.")
+        store.note_gate(tx, number, "It is clearly worse.", NOW)
         store.end(tx, number, TrainingState.READY, now=NOW)
     return number
 

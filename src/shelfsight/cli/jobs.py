@@ -60,14 +60,17 @@ def list_jobs(
 
 @group.command()
 def show(training: IdArgument, json: JsonOption = False) -> None:
-    """Show a training: how far it is, or how it ended."""
+    """Show a training: how far it is, or how it ended, and its log."""
+    from shelfsight.cli.output import moment, print_table
     from shelfsight.cli.service import opened_service
     from shelfsight.jobs import store
 
     with opened_service() as service:
         with service.database.read() as tx:
-            found = store.get(tx, training)
+            found, log = store.get(tx, training), store.log_of(tx, training)
         show_training(service, found, json)
+    if not json:
+        print_table(("When", "What"), ((moment(entry.at), entry.line) for entry in log))
 
 
 @group.command()

@@ -309,3 +309,13 @@ workers = Table(
     Column("seen_at", UtcTime),
     Column("stopped_at", UtcTime),  # when it ended, or was declared dead; it never comes back under this id
 )
+
+training_log = Table(
+    "training_log",
+    metadata,
+    Column("id", _Big, primary_key=True),
+    Column("channel_id", Text),
+    Column("training_id", BigInteger),
+    Column("at", UtcTime),
+    Column("line", Text),
+)

@@ -18,6 +18,13 @@ class TrainingRequestDocument(ApiDocument):
     )
 
 
+class LogDocument(ApiDocument):
+    """Something that was done in a training."""
+
+    at: datetime
+    line: str
+
+
 class TrainingDocument(ApiDocument):
     """A training of a channel."""
 

@@ -14,7 +14,7 @@ from shelfsight.api.problems import address_of
 from shelfsight.api.services import ServicesOf
 from shelfsight.catalog.store import channels
 from shelfsight.jobs import events, requests, store
-from shelfsight.jobs.documents import TrainingDocument, TrainingRequestDocument
+from shelfsight.jobs.documents import LogDocument, TrainingDocument, TrainingRequestDocument
 from shelfsight.jobs.events import Streams
 from shelfsight.jobs.requests import Asker
 from shelfsight.jobs.trainings import Training
@@ -66,6 +66,16 @@ def show_training(
     """Show a training: how far it is, or how it ended."""
     with services.database.read() as tx:
         return TrainingDocument.of(requests.find(tx, training_id, channel_id))
+
+
+@router.get("/{training_id}/log")
+def show_log(
+    channel_id: str, training_id: TrainingId, services: ServicesOf, _caller: ReaderCaller
+) -> list[LogDocument]:
+    """Show what was done in a training, in that order."""
+    with services.database.read() as tx:
+        requests.find(tx, training_id, channel_id)
+        return [LogDocument(at=entry.at, line=entry.line) for entry in store.log_of(tx, training_id)]
 
 
 @router.post("/{training_id}/cancel")

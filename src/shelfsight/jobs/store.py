@@ -11,9 +11,9 @@ from shelfsight.catalog.rules import TrainingStatus
 from shelfsight.catalog.store import channels as channel_store
 from shelfsight.catalog.store import due
 from shelfsight.catalog.store.changes import lock
-from shelfsight.database.tables import channels, trainings
+from shelfsight.database.tables import channels, training_log, trainings
 from shelfsight.errors import ConflictError, NotFoundError
-from shelfsight.jobs.trainings import Reason, Training, TrainingState
+from shelfsight.jobs.trainings import LogLine, Reason, Training, TrainingState
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,9 +43,10 @@ def request(
         return get(tx, found["id"])
     row = {"channel_id": channel, "status": TrainingState.QUEUED.value, "reason": reason.value, "forced": forced}
     asked = insert(trainings).values(**row, requested_by=requested_by, created_at=now).returning(trainings.c.id)
-    training_id = tx.execute(asked).scalar_one()
+    training = get(tx, tx.execute(asked).scalar_one())
+    _log(tx, training, f"asked for by {requested_by}: {reason}", now)
     _show(tx, channel)
-    return get(tx, training_id)
+    return training
 
 
 def not_enqueued(tx: Connection, limit: int) -> list[Training]:
@@ -81,18 +82,30 @@ def begin(tx: Connection, training_id: int, now: datetime) -> bool:
         tx.execute(update(trainings).where(trainings.c.id == training_id).values(begun))
         due.forget(tx, training.channel)
         _show(tx, training.channel)
+    again = training.status is TrainingState.TRAINING
+    _log(tx, training, "another worker goes on with it" if again else "begun", now)
     return True
 
 
 def note_progress(tx: Connection, training_id: int, *, stage: str, done: int, total: int, now: datetime) -> None:
-    """Note how far a training is."""
+    """Note how far a training is; a new stage is written into its log."""
+    before = get(tx, training_id)
     progress = {"stage": stage, "done": done, "total": total, "progress_at": now}
     tx.execute(update(trainings).where(trainings.c.id == training_id).values(progress))
+    if stage != before.stage:
+        _log(tx, before, f"{stage}: {total}" if total else stage, now)
 
 
-def note_gate(tx: Connection, training_id: int, gate: str) -> None:
+def note_gate(tx: Connection, training_id: int, gate: str, now: datetime) -> None:
     """Note what the comparison with the active version says."""
     tx.execute(update(trainings).where(trainings.c.id == training_id).values(gate=gate))
+    _log(tx, get(tx, training_id), gate, now)
+
+
+def log_of(tx: Connection, training_id: int) -> list[LogLine]:
+    """Return what was done in a training, in that order."""
+    mine = select(training_log).where(training_log.c.training_id == training_id).order_by(training_log.c.id)
+    return [LogLine(at=row.at, line=row.line) for row in tx.execute(mine)]
 
 
 def end(tx: Connection, training_id: int, state: TrainingState, *, error: str | None = None, now: datetime) -> None:
@@ -103,6 +116,7 @@ def end(tx: Connection, training_id: int, state: TrainingState, *, error: str | 
     ended = update(trainings).where(unfinished).values(status=state.value, error=error, ended_at=now)
     if tx.execute(ended).rowcount == 0:
         return
+    _log(tx, training, f"{state}: {error}" if error else state.value, now)
     if state in {TrainingState.FAILED, TrainingState.CANCELLED}:
         due.at_night(tx, training.channel, now)
     _show(tx, training.channel, ended=state)
@@ -119,6 +133,7 @@ def cancel(tx: Connection, training_id: int, now: datetime) -> Training:
     if training.status.ended:
         raise ConflictError(f"training {training_id} of {training.channel} has ended: it is {training.status}")
     tx.execute(update(trainings).where(trainings.c.id == training_id).values(cancelled_at=now))
+    _log(tx, training, "asked to end", now)
     if training.status is TrainingState.QUEUED:
         end(tx, training_id, TrainingState.CANCELLED, now=now)
     return get(tx, training_id)
@@ -159,6 +174,11 @@ def page(
     rows = tx.execute(query).mappings().all()
     following = rows[limit - 1]["id"] if len(rows) > limit else None
     return [_training(row) for row in rows[:limit]], following
+
+
+def _log(tx: Connection, training: Training, line: str, now: datetime) -> None:
+    entry = {"channel_id": training.channel, "training_id": training.id, "at": now, "line": line}
+    tx.execute(insert(training_log).values(entry))
 
 
 def _show(tx: Connection, channel: str, *, ended: TrainingState | None = None) -> None:

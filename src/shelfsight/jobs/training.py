@@ -109,7 +109,7 @@ class Trainer:
         watch.stage("Publishing")
         verdict = self._judge(training, bundle)
         with self.registry.database.write() as tx:
-            store.note_gate(tx, training.id, verdict.reason)
+            store.note_gate(tx, training.id, verdict.reason, _now())
         staged = None if verdict.agrees or training.forced else ReleasePolicy.STAGED
         forced = ReleasePolicy.IMMEDIATE if training.forced else None
         publish(

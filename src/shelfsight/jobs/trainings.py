@@ -66,3 +66,11 @@ class Training:
     accuracy: float | None
     error: str | None
     gate: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """Something that was done in a training."""
+
+    at: datetime
+    line: str

@@ -145,7 +145,14 @@ def delete(connection: Connection, channel_id: str) -> None:
         raise ConflictError(f"channel {DEFAULT_CHANNEL!r} is there for devices without a key: it cannot be deleted")
     _end_publishes(connection, channel_id)
     lock(connection, channel_id)
-    of_channel = (tables.images, tables.products, tables.changes, tables.version_blobs, tables.releases)
+    of_channel = (
+        tables.images,
+        tables.products,
+        tables.changes,
+        tables.version_blobs,
+        tables.releases,
+        tables.training_log,
+    )
     for table in (*of_channel, tables.model_metadata, tables.trainings, tables.tokens):
         connection.execute(delete_rows(table).where(table.c.channel_id == channel_id))
     _forget_scopes(connection, channel_id)
