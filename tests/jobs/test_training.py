@@ -120,3 +120,23 @@ def test_pictures_that_cannot_be_read_are_no_failure_but_said(registry: Registry
         registry.storage.put(file.path, b"decayed")
     done = train(registry, Trainer(registry=registry, storage_url=str(tmp_path / "assets")))
     assert (done.status, done.error) == (TrainingState.IDLE, "Add a second product with photos.")
+
+
+def test_who_cancels_while_it_is_published_is_heard(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = write_tiny_bundle(tmp_path / "bundle")
+
+    def cancelled_at_the_end(
+        order: Order, _tell: Callable[[Step], None], _should_stop: Callable[[], bool]
+    ) -> Outcome:
+        shutil.copytree(bundle, order.out)
+        with registry.database.write() as tx:
+            store.cancel(tx, store.page(tx, "T_1", limit=1)[0][0].id, ANNA.at)
+        return Outcome.TRAINED
+
+    monkeypatch.setattr(training_module, "judge", lambda *_: GateVerdict(agrees=True, reason=""))
+    done = train(registry, Trainer(registry=registry, storage_url="", train=cancelled_at_the_end))
+    assert (done.status, done.version) == (TrainingState.CANCELLED, None)
+    assert latest.read(registry.storage, "T_1") is None
+    assert list(registry.storage.folders("ml-models/T_1")) == []

@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from shelfsight.catalog.rules import ReleasePolicy
 from shelfsight.catalog.store import images
-from shelfsight.errors import JobCancelledError, JobFailedError, NotFoundError, TooFewProductsError
+from shelfsight.errors import (
+    JobCancelledError,
+    JobFailedError,
+    NotFoundError,
+    PublishConflictError,
+    TooFewProductsError,
+)
 from shelfsight.jobs import store
+from shelfsight.jobs.job import Retries, is_unavailable
 from shelfsight.jobs.outcome import TOO_FEW
 from shelfsight.jobs.trainings import Training, TrainingState
 from shelfsight.registry import latest, layout
@@ -35,6 +42,14 @@ _TOLD_EVERY_S = 0.5
 _CANCELLED_WITHIN_S = 0.5
 
 
+def _may_pass(error: Exception) -> bool:
+    """Return whether a later try may work: what did not answer may, and whoever else publishes ends."""
+    return is_unavailable(error) or isinstance(error, PublishConflictError)
+
+
+_RETRIES = Retries(may_pass=_may_pass)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trainer:
     """Does training jobs.
@@ -54,7 +69,7 @@ class Trainer:
         if not job.step("begin", lambda: self._begin(training_id)):
             return
         try:
-            ended = job.step("train and publish", lambda: self._train(job, training_id))
+            ended = job.step("train and publish", lambda: self._train(job, training_id), retries=_RETRIES)
         except JobCancelledError:
             job.step("end", lambda: self._end(training_id, TrainingState.CANCELLED), always=True)
             raise
@@ -86,7 +101,12 @@ class Trainer:
                     return _ended(TrainingState.IDLE, TOO_FEW)
                 if outcome is Outcome.CANCELLED:
                     return _ended(TrainingState.CANCELLED)
-                self._publish(training, Path(work) / "bundle", watch)
+                try:
+                    self._publish(training, Path(work) / "bundle", watch)
+                except PublishConflictError:
+                    if not watch.is_cancelled():
+                        raise
+                    return _ended(TrainingState.CANCELLED)
         latest.point(self.registry.database, self.registry.storage, training.channel)
         return _ended(TrainingState.READY)
 
@@ -161,9 +181,13 @@ class _Watch:
         """Return whether the training was cancelled, or has another worker by now."""
         if not self._stopped and time.monotonic() - self._asked_at >= _CANCELLED_WITHIN_S:
             self._asked_at = time.monotonic()
-            with self._database.read() as tx:
-                self._stopped = store.is_cancelled(tx, self._training_id)
+            self._stopped = self.is_cancelled()
         return self._stopped or self._job.should_stop()
+
+    def is_cancelled(self) -> bool:
+        """Return whether somebody asked for its end."""
+        with self._database.read() as tx:
+            return store.is_cancelled(tx, self._training_id)
 
     def _note(self, stage: str, done: int, total: int) -> None:
         self._stage, self._told_at = stage, time.monotonic()
