@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from alembic import command
 from sqlalchemy import insert, inspect, text
 
 from shelfsight.database import migrate
@@ -96,6 +97,19 @@ def test_an_old_schema_is_refused_until_it_is_upgraded(empty: Database, monkeypa
     monkeypatch.setattr(migrate, "latest", lambda: "0099")
     with pytest.raises(SchemaError, match=r"has schema [0-9]+, wanted 0099: run `shelfsight db upgrade`"):
         migrate.prepare(empty)
+
+
+def test_a_database_of_the_first_schema_is_upgraded_and_keeps_its_rows(empty: Database) -> None:
+    with migrate._exclusive(empty) as connection:
+        command.upgrade(migrate._config(connection), "0001")
+    with empty.write() as tx:
+        tx.execute(text("INSERT INTO trainings (channel_id, version, status) VALUES ('default', 'v1.0.0', 'ready')"))
+    with pytest.raises(SchemaError, match="run `shelfsight db upgrade`"):
+        migrate.prepare(empty)
+    migrate.upgrade(empty)
+    migrate.prepare(empty)
+    with empty.read() as tx:
+        assert tx.execute(text("SELECT version, done, stage FROM trainings")).all() == [("v1.0.0", 0, "")]
 
 
 def _pretend(database: Database, version: str) -> None:
