@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -105,3 +107,23 @@ def test_a_line_in_a_pipe_is_never_folded(tmp_path: Path) -> None:
     predicted = run("predict", out, broken).stdout.splitlines()
     assert len(predicted) == 1
     assert predicted[0].startswith(f"{broken}: not a picture")
+
+
+@pytest.mark.parametrize(("how", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_that_comes_inside_a_destructor_ends_the_command_all_the_same(how: str, code: int) -> None:
+    script = (
+        "import signal, sys, time\n"
+        "from shelfsight import cli\n"
+        "class Dying:\n"
+        f"    def __del__(self): signal.raise_signal(signal.{how})\n"
+        "def command():\n"
+        "    Dying()\n"
+        "    time.sleep(30)\n"
+        "cli.app = command\n"
+        "try:\n"
+        "    cli.main()\n"
+        "except KeyboardInterrupt:\n"
+        "    sys.exit(130)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import threading
 import warnings
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +34,8 @@ from shelfsight.errors import ShelfsightError
 
 if TYPE_CHECKING:
     from types import FrameType
+
+_AGAIN_AFTER_S = 0.05
 
 app = typer.Typer(
     name="shelfsight",
@@ -81,6 +84,7 @@ def main() -> None:
     """Run the command line; errors become one sentence on standard error and the exit code of their kind."""
     prepare_streams()
     signal.signal(signal.SIGTERM, _terminated)
+    sys.unraisablehook = _end_again
     # Our own reason names the file; what Pillow logs and warns of beside it does not.
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     warnings.filterwarnings("ignore", module="PIL")
@@ -95,3 +99,27 @@ def main() -> None:
 def _terminated(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 (the signature of a handler)
     """Unwind, so that what is half done is put away, instead of dying on the spot."""
     sys.exit(128 + signum)
+
+
+def _end_again(ignored: sys.UnraisableHookArgs) -> None:
+    """Ask for the end again where Python swallowed it: a signal came while a destructor or the like was running."""
+    match ignored.exc_value:
+        case SystemExit():
+            again = signal.SIGTERM
+        case KeyboardInterrupt():
+            again = signal.SIGINT
+        case _:
+            sys.__unraisablehook__(ignored)
+            return
+    timer = threading.Timer(_AGAIN_AFTER_S, _signal_main_thread, (again,))
+    timer.daemon = True
+    timer.start()
+
+
+def _signal_main_thread(number: signal.Signals) -> None:
+    """Send a signal to the thread that the command runs in, so that it also wakes up."""
+    main_thread = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main_thread is not None:
+        signal.pthread_kill(main_thread, number)
+    else:
+        signal.raise_signal(number)
