@@ -15,13 +15,11 @@ from shelfsight.api.idempotency import KEY_PARAMETER, Idempotency
 from shelfsight.api.problems import MEDIA_TYPE, ProblemDocument, UnexpectedErrors, add_problem_handlers
 from shelfsight.api.services import Services
 from shelfsight.catalog import routes as catalog
-from shelfsight.database import migrate
-from shelfsight.database.engine import open_database
 from shelfsight.delivery.files import FileDelivery
 from shelfsight.jobs import routes as trainings
 from shelfsight.registry import routes as registry
 from shelfsight.registry.layout import SERVED_AT
-from shelfsight.storage import open_storage
+from shelfsight.registry.publish import open_registry
 from shelfsight.web import admin, setup
 from shelfsight.web.headers import SecurityHeaders
 
@@ -54,10 +52,8 @@ def open_services(settings: ServiceSettings) -> Services:
         DatabaseError: the database does not answer, or has another version's tables.
         StorageError: the storage cannot be used.
     """
-    storage = open_storage(settings.storage_url)
-    database = open_database(settings.database_url)
-    migrate.prepare(database)
-    return Services(database=database, storage=storage)
+    registry = open_registry(settings)
+    return Services(database=registry.database, storage=registry.storage)
 
 
 def build_app(services: Services) -> FastAPI:

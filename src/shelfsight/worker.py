@@ -6,16 +6,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from shelfsight.database import migrate
-from shelfsight.database.engine import open_database
 from shelfsight.jobs import workers
 from shelfsight.jobs.crons import CRON
 from shelfsight.jobs.engine import Engine
 from shelfsight.jobs.housekeeping import tidy
 from shelfsight.jobs.scheduler import scheduling
 from shelfsight.jobs.training import KIND, Trainer
-from shelfsight.registry.publish import Registry
-from shelfsight.storage import open_storage
+from shelfsight.registry.publish import open_registry
 
 if TYPE_CHECKING:
     import threading
@@ -39,14 +36,13 @@ def run_worker(settings: ServiceSettings, *, concurrency: int, stop: threading.E
         DatabaseError: the database does not answer, or has another version's tables.
         StorageError: the storage cannot be used.
     """
-    storage, database = open_storage(settings.storage_url), open_database(settings.database_url)
+    registry = open_registry(settings)
     try:
-        migrate.prepare(database)
-        trainer = Trainer(registry=Registry(database=database, storage=storage), storage_url=settings.storage_url)
+        trainer = Trainer(registry=registry, storage_url=settings.storage_url)
         with working(settings, trainer, concurrency=concurrency):
             stop.wait()
     finally:
-        database.close()
+        registry.database.close()
 
 
 @contextmanager

@@ -87,7 +87,7 @@ def path_of(data: bytes) -> str:
 
 def test_a_picture_comes_back_as_it_was_sent(shop: Shop) -> None:
     assert shop.add("p", RED) == [Added(name="0.jpg", outcome=Outcome.ADDED, sha256=sha256(RED))]
-    assert read_image(shop, "default", sha256(RED)) == RED
+    assert read_image(shop.storage, "default", sha256(RED)) == RED
     with shop.database.read() as connection:
         image = images.get(connection, "default", "p", sha256(RED))
     assert (image.media_type, image.size_bytes) == ("image/jpeg", len(RED))
@@ -182,7 +182,7 @@ def test_a_file_that_was_lost_is_there_again_once_its_picture_is_sent_again(shop
     shop.add("p", RED)
     shop.storage.delete([path_of(RED)])
     assert shop.add("q", RED)[0].outcome is Outcome.ADDED
-    assert read_image(shop, "default", sha256(RED)) == RED
+    assert read_image(shop.storage, "default", sha256(RED)) == RED
 
 
 def test_only_old_files_that_no_product_has_are_for_the_clean_up(shop: Shop) -> None:

@@ -131,13 +131,13 @@ def images_folder(channel_id: str) -> str:
     return f"{ROOT}/{channel_id}"
 
 
-def read_image(stores: Stores, channel_id: str, sha256: str) -> bytes:
+def read_image(storage: Storage, channel_id: str, sha256: str) -> bytes:
     """Return the bytes of an image.
 
     Raises:
         NotFoundError: its file is not there.
     """
-    return stores.storage.get(image_path(channel_id, sha256))
+    return storage.get(image_path(channel_id, sha256))
 
 
 def unreferenced_images(stores: Stores, channel_id: str, *, before: datetime) -> Iterator[list[str]]:

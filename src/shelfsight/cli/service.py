@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING
 
 from shelfsight.access.rules import COMMAND_LINE, Caller
 from shelfsight.catalog.rules import Stamp
-from shelfsight.database import migrate
-from shelfsight.database.engine import open_database
-from shelfsight.registry.publish import Registry
+from shelfsight.registry.publish import Registry, open_registry
 from shelfsight.settings import service_settings
-from shelfsight.storage import open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,14 +47,11 @@ def opened_service() -> Iterator[Service]:
         DatabaseError: the database does not answer, or has another version's tables.
         StorageError: the storage cannot be used.
     """
-    settings = service_settings()
-    storage = open_storage(settings.storage_url)
-    database = open_database(settings.database_url)
+    registry = open_registry(service_settings())
     try:
-        migrate.prepare(database)
-        yield Service(database=database, storage=storage, caller=person())
+        yield Service(database=registry.database, storage=registry.storage, caller=person())
     finally:
-        database.close()
+        registry.database.close()
 
 
 def person() -> Caller:

@@ -20,12 +20,14 @@ from shelfsight.bundle.check import check_in_child
 from shelfsight.bundle.documents import PRIVATE_FILES
 from shelfsight.bundle.stamp import read_metadata, restamp
 from shelfsight.catalog.rules import ReleasePolicy
-from shelfsight.database.engine import SYSTEM
+from shelfsight.database import migrate
+from shelfsight.database.engine import SYSTEM, open_database
 from shelfsight.errors import BundleError, ConflictError, PublishConflictError, ShelfsightError, StorageError
 from shelfsight.registry import latest, layout, store
 from shelfsight.registry.files import checked, public_names
 from shelfsight.registry.lease import SWEEP, Lease, held, is_held, publish_lease
 from shelfsight.registry.rules import Status, Version, check_new, next_version
+from shelfsight.storage import open_storage
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from shelfsight.bundle.documents import Manifest, Metadata
     from shelfsight.database.engine import Database
+    from shelfsight.settings import ServiceSettings
     from shelfsight.storage import Storage
 
 
@@ -69,6 +72,23 @@ class Registry:
 
     database: Database
     storage: Storage
+
+
+def open_registry(settings: ServiceSettings) -> Registry:
+    """Return the registry that the settings name, ready for use; makes the tables in an empty database.
+
+    Raises:
+        UsageError: an address is none.
+        DatabaseError: the database does not answer, or has another version's tables.
+        StorageError: the storage cannot be used.
+    """
+    storage, database = open_storage(settings.storage_url), open_database(settings.database_url)
+    try:
+        migrate.prepare(database)
+    except ShelfsightError:
+        database.close()
+        raise
+    return Registry(database=database, storage=storage)
 
 
 def publish(registry: Registry, order: Order) -> Version:

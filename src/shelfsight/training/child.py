@@ -11,10 +11,11 @@ import json
 import os
 import sys
 import threading
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 from shelfsight.bundle.backbone import DEFAULT, load_backbone
-from shelfsight.catalog.images import image_path
+from shelfsight.catalog.images import read_image
 from shelfsight.errors import ShelfsightError
 from shelfsight.storage import open_storage
 from shelfsight.training.catalogue import CatalogueSource
@@ -58,9 +59,7 @@ def run(order: Order, progress: Progress) -> None:
     )
     storage = open_storage(order.storage_url)
     embedder = Embedder(load_backbone(options.backbone))
-    source = CatalogueSource(
-        order.channel, read_pairs(order.pairs), lambda sha256: storage.get(image_path(order.channel, sha256))
-    )
+    source = CatalogueSource(order.channel, read_pairs(order.pairs), partial(read_image, storage, order.channel))
     embeddings = StoredEmbeddings(storage, order.channel, embedder.id)
     learn(Tools(source=source, embedder=embedder, embeddings=embeddings, progress=progress), options, order.out)
 
