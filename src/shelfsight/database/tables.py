@@ -319,3 +319,64 @@ training_log = Table(
     Column("at", UtcTime),
     Column("line", Text),
 )
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("id", _Big, primary_key=True),
+    Column("channel_id", Text),
+    Column("version", Text),
+    Column("salt", Text),  # which devices are in; triggers make a new one for every rollout
+    Column("shadow_salt", Text),
+    Column("stages_bp", _Json),  # shares in basis points on the way from the first to everybody, without the last
+    Column("platforms", _Json),  # whom it is for; empty: everybody
+    Column("tiers", _Json),
+    Column("held_at", UtcTime),
+    Column("reason", Text),  # of the last move, in words
+    Column("started_at", UtcTime),
+    Column("started_by", Text),
+    Column("stage_at", UtcTime),  # of the last change of the share
+    Column("ended_at", UtcTime),
+    Column("outcome", Text),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("id", Text, primary_key=True),  # the SHA-256 of the public key; of the secret for `url`
+    Column("kind", Text),  # config: ECDSA P-256; url: a secret
+    Column("public_key", LargeBinary),  # SubjectPublicKeyInfo, DER
+    Column("private_key", LargeBinary),  # PKCS 8, DER; or the secret
+    Column("created_at", UtcTime),
+    Column("created_by", Text),
+    Column("replaced_at", UtcTime),  # another signs now; this one as well, until it is retired
+    Column("retired_at", UtcTime),
+)
+
+objects = Table(
+    "objects",
+    metadata,
+    Column("channel_id", Text, primary_key=True),
+    Column("bucket", Text, primary_key=True),
+    Column("path", Text, primary_key=True),
+    Column("id", Text),
+    Column("sha256", Text),
+    Column("size_bytes", BigInteger),
+    Column("media_type", Text),
+    Column("cache_control", Text),
+    Column("metadata", _Json),  # the uploader's own
+    Column("created_at", UtcTime),
+    Column("updated_at", UtcTime),
+)
+
+downloads = Table(
+    "downloads",
+    metadata,
+    Column("channel_id", Text, primary_key=True),
+    Column("hour", UtcTime, primary_key=True),  # the beginning of it
+    Column("file", Text, primary_key=True),
+    Column("version", Text, primary_key=True),  # empty: a blob, or an uploaded object
+    Column("actor", Text, primary_key=True),
+    Column("count", BigInteger),
+    Column("size_bytes", BigInteger),
+)
