@@ -2,21 +2,26 @@
 
 ShelfsightError                  exit 1, HTTP 500 unless said otherwise
 ├── UsageError                   the call itself is wrong                                 exit 2, HTTP 422
+│   ├── ProductNotFoundError     a sale names what the channel does not sell
+│   └── QueryError               a query of PostgREST's language cannot be answered     HTTP 400
 ├── SourceError                  the photos given for training cannot be used
 │   └── TooFewProductsError      fewer than two products have a usable photo
 ├── PictureError                 one picture cannot be used                               HTTP 422
+├── UnreachableError             an address on the web may not be asked, or is silent      HTTP 422
 ├── BackboneError                backbone weights are damaged or unknown
 ├── BundleError                  a bundle is missing, damaged or inconsistent             HTTP 422
 ├── ShapeError                   an array has another shape than it must have
 ├── OutputError                  a result could not be written
 ├── NotFoundError                what is asked for is not there                           HTTP 404
 ├── ConflictError                it contradicts what is there                             exit 3, HTTP 409
-│   └── PublishConflictError     another publish of the channel is running, or took over
+│   ├── PublishConflictError     another publish of the channel is running, or took over
+│   └── SaleConflictError        a sale of that id was booked with other contents
 ├── StaleWriteError              somebody changed it since it was read                    exit 3, HTTP 412
 ├── AuthenticationError          nobody known is asking                                   HTTP 401
 ├── AccessError                  who asks may not do this                                 HTTP 403
 ├── TooLargeError                more bytes than are taken                                HTTP 413
 ├── TooManyRequestsError         asked too often                                          HTTP 429
+├── ConfigRefusedError           a device would not accept the config
 ├── JobCancelledError            somebody asked for the end of a job
 ├── JobFailedError               a step of a job failed
 └── UnavailableError             something we depend on does not answer; try again        HTTP 503
@@ -28,6 +33,7 @@ ShelfsightError                  exit 1, HTTP 500 unless said otherwise
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 
 
 class ShelfsightError(Exception):
@@ -35,6 +41,8 @@ class ShelfsightError(Exception):
 
     exit_code = 1
     http_status = 500
+    parts: tuple[tuple[str, str], ...] = ()
+    """Which parts of a request are wrong, and why, if it has many: (`body.sales.0.id`, a reason)."""
 
     @property
     def code(self) -> str:
@@ -49,6 +57,35 @@ class UsageError(ShelfsightError):
     http_status = 422
 
 
+class ProductNotFoundError(UsageError):
+    """A sale names a product that is not there, was deleted, or belongs to another channel."""
+
+    def __init__(self, reason: str, *, parts: tuple[tuple[str, str], ...]) -> None:
+        """Say which products of which sales."""
+        super().__init__(reason)
+        self.parts = parts
+
+
+class QueryError(UsageError):
+    """A query in PostgREST's language cannot be read, or answered.
+
+    Attributes:
+        reason: PostgREST's code, or PostgreSQL's, such as `PGRST100` or `42703`.
+        details: more about it.
+        hint: what to do.
+    """
+
+    def __init__(
+        self, message: str, reason: str, *, status: int = 400, details: str | None = None, hint: str | None = None
+    ) -> None:
+        """Say what is wrong, in the words and with the code that clients know."""
+        super().__init__(message)
+        self.http_status = status
+        self.reason = reason
+        self.details = details
+        self.hint = hint
+
+
 class SourceError(ShelfsightError):
     """The folder or CSV given for training or evaluation cannot be used."""
 
@@ -59,6 +96,12 @@ class TooFewProductsError(SourceError):
 
 class PictureError(ShelfsightError):
     """One picture cannot be used; the message is the reason alone, the caller knows which picture."""
+
+    http_status = 422
+
+
+class UnreachableError(ShelfsightError):
+    """An address on the web that somebody named does not answer, or may not be asked; the message is the reason."""
 
     http_status = 422
 
@@ -98,6 +141,15 @@ class PublishConflictError(ConflictError):
     """Another publish of the same channel is running, or has taken over from this one."""
 
 
+class SaleConflictError(ConflictError):
+    """A sale of that id was booked already, and with other contents."""
+
+    def __init__(self, reason: str, *, parts: tuple[tuple[str, str], ...]) -> None:
+        """Say which sales."""
+        super().__init__(reason)
+        self.parts = parts
+
+
 class StaleWriteError(ShelfsightError):
     """Somebody changed the thing since the caller read it: re-read and try again."""
 
@@ -127,6 +179,32 @@ class TooManyRequestsError(ShelfsightError):
     """The same address or token asks too often; later is fine."""
 
     http_status = 429
+
+
+class Refusal(StrEnum):
+    """Why a device does not accept a config; the same words in every client."""
+
+    TOO_LARGE = "too_large"
+    MALFORMED = "malformed"
+    UNSIGNED = "unsigned"
+    UNKNOWN_KEY = "unknown_key"
+    BAD_SIGNATURE = "bad_signature"
+    OTHER_CHANNEL = "other_channel"
+    EXPIRED = "expired"
+    REPLAYED = "replayed"
+
+
+class ConfigRefusedError(ShelfsightError):
+    """A device would not accept the config, and keeps the one it has.
+
+    Attributes:
+        reason: why, as programs read it.
+    """
+
+    def __init__(self, message: str, *, reason: Refusal) -> None:
+        """Say why, for people and for programs."""
+        super().__init__(message)
+        self.reason = reason
 
 
 class UnavailableError(ShelfsightError):
