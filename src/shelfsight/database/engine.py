@@ -121,10 +121,12 @@ def _wrong_url(url: str) -> str:
 def _sqlite(url: URL) -> Engine:
     if not url.database or url.database == ":memory:":
         raise UsageError("SQLite needs a file: sqlite:///path/to/file.db")
+    file = Path(url.database)
     try:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)  # keys that sign are in it; what SQLite keeps beside it gets the same mode
     except OSError as exc:
-        raise UsageError(f"the folder of {url.database} cannot be made ({exc.strerror}): name another place") from exc
+        raise UsageError(f"{url.database} cannot be made ({exc.strerror}): name another place") from exc
     engine = create_engine(
         url.set(drivername="sqlite+pysqlite"),
         connect_args={"timeout": _WAIT_FOR_LOCK_S, "check_same_thread": False},

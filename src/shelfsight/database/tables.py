@@ -380,3 +380,103 @@ downloads = Table(
     Column("count", BigInteger),
     Column("size_bytes", BigInteger),
 )
+
+
+class Exact(Money):
+    """A decimal number of that many digits and places, exact; text on SQLite."""
+
+    cache_ok = True
+
+    def __init__(self, digits: int, places: int) -> None:
+        """Keep numbers with `places` behind the point."""
+        super().__init__()
+        self.digits, self.places = digits, places
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type of the database's own."""
+        is_text = dialect.name == "sqlite"
+        return dialect.type_descriptor(String(self.digits + 2) if is_text else Numeric(self.digits, self.places))
+
+
+sales = Table(
+    "sales",
+    metadata,
+    Column("channel_id", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True),  # 1, 2, 3 … within a channel, in the order of commit
+    Column("id", Text),  # the till's own; one of each in a channel
+    Column("at", UtcTime),  # when, by the till's clock
+    Column("received_at", UtcTime),  # by the database's
+    Column("device", Text),
+    Column("model_version", Text),
+    Column("fingerprint", Text),  # SHA-256 of what the till said: the same sale comes twice, another one never
+    Column("actor", Text),
+)
+
+sale_lines = Table(
+    "sale_lines",
+    metadata,
+    Column("channel_id", Text, primary_key=True),
+    Column("sale_number", BigInteger, primary_key=True),
+    Column("line", Integer, primary_key=True),  # 1, 2, 3 …
+    Column("product_id", Text),
+    Column("name", Text),  # this and what follows: as it was when the sale was booked
+    Column("sku", Text),
+    Column("quantity", Exact(9, 3)),
+    Column("unit_price", Exact(14, 4)),
+    Column("currency", Text),
+    Column("amount", Exact(20, 4)),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("channel_id", Text),
+    Column("url", Text),
+    Column("events", _Json),
+    Column("secret", Text),
+    Column("created_at", UtcTime),
+    Column("created_by", Text),
+    Column("disabled_at", UtcTime),
+    Column("disabled_reason", Text),
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", _Big, primary_key=True),
+    Column("channel_id", Text),
+    Column("webhook_id", Text),
+    Column("message_id", Text),  # the same for every webhook that the event goes to, and at every attempt
+    Column("event", Text),
+    Column("body", Text),
+    Column("state", Text),
+    Column("attempts", Integer),
+    Column("attempts_before", Integer),  # those of before somebody asked for it to be sent anew
+    Column("next_at", UtcTime),  # when it is to be sent; while it is being sent, when to take its sender for dead
+    Column("claim", Text),  # of who is sending it
+    Column("created_at", UtcTime),
+    Column("attempted_at", UtcTime),
+    Column("ended_at", UtcTime),
+    Column("status", Integer),  # that was answered last
+    Column("error", Text),  # why the last attempt did not succeed
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("channel_id", Text, primary_key=True),
+    Column("id", Text, primary_key=True),  # the device's own
+    Column("received_at", UtcTime),
+    Column("at", UtcTime),  # by the device's clock
+    Column("kind", Text),
+    Column("version", Text),  # without the v
+    Column("device", Text),
+    Column("product_id", Text),
+    Column("correct_product_id", Text),
+    Column("confidence", Float),
+    Column("known", Boolean),
+    Column("latency_ms", Float),
+    Column("agrees", Boolean),
+    Column("reason", Text),
+)

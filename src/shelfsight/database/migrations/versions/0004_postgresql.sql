@@ -1,3 +1,19 @@
+-- Who stops being stable has no share of the devices any more, unless the same statement gives it one: otherwise it would
+-- be the candidate of a rollout to everybody until somebody deprecates it.
+CREATE FUNCTION shelfsight.keep_no_share() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF NEW.rollout_percentage = OLD.rollout_percentage THEN
+    NEW.rollout_percentage := 0;
+  END IF;
+  IF NEW.shadow_mode = OLD.shadow_mode AND NEW.shadow_percentage = OLD.shadow_percentage THEN
+    NEW.shadow_mode := false;
+    NEW.shadow_percentage := 0;
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER d_keep_no_share BEFORE UPDATE OF is_stable ON model_metadata
+FOR EACH ROW WHEN (OLD.is_stable AND NOT NEW.is_stable) EXECUTE FUNCTION shelfsight.keep_no_share();
+
 -- A rollout begins when a version that is not stable gets a share of the devices, and ends when it has none any more.
 CREATE FUNCTION shelfsight.follow_rollout() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
@@ -41,14 +57,17 @@ BEGIN
     EXECUTE format('ALTER FUNCTION shelfsight.%I() SET search_path = pg_catalog, %I, pg_temp', f, current_schema());
   END LOOP;
 END $$;
-REVOKE EXECUTE ON FUNCTION shelfsight.follow_rollout(), shelfsight.count_rollout() FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION shelfsight.keep_no_share(), shelfsight.follow_rollout(), shelfsight.count_rollout() FROM PUBLIC;
 
 REVOKE ALL ON shelfsight.rollouts, shelfsight.signing_keys, shelfsight.objects, shelfsight.downloads
 FROM PUBLIC, anon, authenticated, service_role;
 REVOKE ALL ON SEQUENCE shelfsight.rollouts_id_seq FROM PUBLIC, anon, authenticated, service_role;
 GRANT SELECT ON shelfsight.rollouts, shelfsight.objects, shelfsight.downloads TO service_role;
 
--- Versions that are being rolled out already.
+-- Versions that were stable once and were left as they were; then those that are being rolled out already.
+UPDATE model_metadata m SET rollout_percentage = 0, shadow_mode = false, shadow_percentage = 0
+WHERE NOT is_stable AND status = 'active' AND rollout_percentage = 100
+  AND EXISTS (SELECT FROM shelfsight.releases r WHERE r.channel_id = m.channel_id AND r.version = m.version);
 INSERT INTO shelfsight.rollouts (channel_id, version)
 SELECT channel_id, version FROM model_metadata
 WHERE NOT is_stable AND status <> 'deprecated'

@@ -1,0 +1,117 @@
+"""The route of what devices report."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field, ValidationError
+
+from shelfsight.access.rules import Right
+from shelfsight.api.documents import ApiDocument
+from shelfsight.api.guards import AnyCaller, check_may
+from shelfsight.api.services import ServicesOf
+from shelfsight.bundle.documents import VERSION_PATTERN
+from shelfsight.catalog.rules import CHANNEL_PATTERN
+from shelfsight.errors import NotFoundError
+from shelfsight.telemetry import store
+from shelfsight.telemetry.rules import MOST_EVENTS, Event, EventKind
+
+router = APIRouter(prefix="/api/v1", tags=["events"])
+
+SEQUENCE_HEADER = "X-Shelfsight-Sequence"
+"""Of the channel's config: a device that has an older one asks for it."""
+
+_Product = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class EventDocument(ApiDocument):
+    """One thing that a device reports."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$", description="The device's own; once is enough")]
+    at: datetime
+    kind: EventKind
+    version: Annotated[str, Field(pattern=VERSION_PATTERN, max_length=64)] | None = None
+    device: (
+        Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="HMAC of its id, anew for each release")] | None
+    ) = None
+    product_id: _Product | None = None
+    correct_product_id: _Product | None = None
+    confidence: Annotated[float, Field(ge=0, le=1)] | None = None
+    known: bool | None = None
+    latency_ms: Annotated[float, Field(ge=0, le=3_600_000)] | None = None
+    agrees: bool | None = None
+    reason: Annotated[str, Field(max_length=300)] | None = None
+
+    def event(self) -> Event:
+        """Return the event."""
+        at = self.at if self.at.tzinfo else self.at.replace(tzinfo=UTC)
+        return Event(
+            id=self.id,
+            at=at,
+            kind=self.kind,
+            version=self.version,
+            device=self.device,
+            product=self.product_id,
+            correct_product=self.correct_product_id,
+            confidence=self.confidence,
+            known=self.known,
+            latency_ms=self.latency_ms,
+            agrees=self.agrees,
+            reason=self.reason,
+        )
+
+
+class EventsDocument(BaseModel):
+    """A batch of what a device reports; one that is wrong does not keep the others out.
+
+    No `ApiDocument`, which would look into the events, and refuse all for one.
+    """
+
+    model_config = ApiDocument.model_config
+
+    channel_id: Annotated[str, Field(pattern=CHANNEL_PATTERN)]
+    events: Annotated[list[Any], Field(min_length=1, max_length=MOST_EVENTS, description="`EventDocument`s")]
+
+
+class RefusedEventDocument(ApiDocument):
+    """An event that was not stored, and never will be: sending it again does not help."""
+
+    index: int
+    reason: str
+
+
+class TakenEventsDocument(ApiDocument):
+    """What became of a batch."""
+
+    stored: int = Field(description="Those that were not there yet")
+    refused: list[RefusedEventDocument]
+
+
+@router.post("/events")
+def report_events(
+    document: EventsDocument, caller: AnyCaller, services: ServicesOf, response: Response
+) -> TakenEventsDocument:
+    """Store what a device reports; the same event again changes nothing."""
+    check_may(caller, Right.DEVICE, document.channel_id)
+    events: dict[str, Event] = {}
+    refused: list[RefusedEventDocument] = []
+    for index, raw in enumerate(document.events):
+        try:
+            event = EventDocument.model_validate(raw).event()
+        except ValidationError as exc:
+            refused.append(RefusedEventDocument(index=index, reason=_first(exc)))
+        else:
+            events.setdefault(event.id, event)
+    with services.database.write(actor=caller.actor) as tx:
+        sequence = store.sequence(tx, document.channel_id)
+        if sequence is None:
+            raise NotFoundError(f"there is no channel {document.channel_id!r}")
+        stored = store.add(tx, document.channel_id, list(events.values()), datetime.now(UTC))
+    response.headers[SEQUENCE_HEADER] = str(sequence)
+    return TakenEventsDocument(stored=stored, refused=refused)
+
+
+def _first(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = ".".join(map(str, problem["loc"])) or "event"
+    return f"{where}: {problem['msg']}"[:300]

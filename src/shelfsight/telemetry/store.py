@@ -1,0 +1,45 @@
+"""The SQL of events, stored as devices sent them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from shelfsight.database.tables import channels, events
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from shelfsight.telemetry.rules import Event
+
+
+def add(tx: Connection, channel: str, reported: Sequence[Event], received_at: datetime) -> int:
+    """Store events, and return how many were new: what was there already stays as it was."""
+    if not reported:
+        return 0
+    dialect = postgresql if tx.dialect.name == "postgresql" else sqlite
+    rows = [_row(channel, event, received_at) for event in reported]
+    statement = dialect.insert(events).values(rows).on_conflict_do_nothing().returning(events.c.id)
+    return len(tx.execute(statement).all())
+
+
+def sequence(tx: Connection, channel: str) -> int | None:
+    """Return the sequence of a channel's config, None where there is no such channel."""
+    return tx.scalar(select(channels.c.sequence).where(channels.c.id == channel))
+
+
+def forget(tx: Connection, before: datetime) -> int:
+    """Delete the events received before then, and return how many."""
+    return tx.execute(delete(events).where(events.c.received_at < before)).rowcount
+
+
+def _row(channel: str, event: Event, received_at: datetime) -> dict[str, object]:
+    row = asdict(event)
+    row["product_id"], row["correct_product_id"] = row.pop("product"), row.pop("correct_product")
+    return {**row, "kind": event.kind.value, "channel_id": channel, "received_at": received_at}
