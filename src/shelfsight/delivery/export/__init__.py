@@ -1,0 +1,1 @@
+"""Configs as files, for nginx or a CDN."""
