@@ -11,17 +11,23 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from shelfsight.access import audit
 from shelfsight.catalog.images import Upload, add_images
-from shelfsight.catalog.rules import ChannelValues, ProductDetails, Stamp
+from shelfsight.catalog.rules import ChannelValues, ProductDetails, ReleasePolicy, Stamp
 from shelfsight.catalog.store import channels, products
 from shelfsight.jobs import store
 from shelfsight.jobs import training as training_module
+from shelfsight.jobs.outcome import outcome
 from shelfsight.jobs.training import Trainer
 from shelfsight.jobs.trainings import Reason, Training, TrainingState
 from shelfsight.registry import latest
 from shelfsight.registry import store as versions
 from shelfsight.registry.publish import Registry
 from shelfsight.registry.rules import Status
+from shelfsight.rollout import moves
+from shelfsight.rollout import store as rollouts
+from shelfsight.rollout.moves import Operator
+from shelfsight.rollout.rules import EVERYBODY, Plan
 from shelfsight.storage import open_storage
 from shelfsight.training.gate import GateVerdict
 from shelfsight.training.process import Order, Outcome
@@ -113,6 +119,124 @@ def test_a_clearly_worse_version_is_published_and_not_released_unless_it_is_forc
         published = versions.version(tx, "T_1", "1.0.1")
     assert (published.status, published.is_stable) == (status, status is Status.ACTIVE)
     assert latest.read(registry.storage, "T_1") == ("1.0.1" if published.is_stable else "1.0.0")
+
+
+@dataclass
+class Stand:
+    """A trainer with a stand-in, in a channel whose policy is `staged`; the gate says what it is told to."""
+
+    registry: Registry
+    trainer: Trainer
+    agrees: bool = True
+
+    def train(self, *, forced: bool = False) -> Training:
+        return train(self.registry, self.trainer, forced=forced)
+
+    def said(self, training: Training) -> str:
+        """Return how a training stands."""
+        with self.registry.database.read() as tx:
+            return outcome(tx, training)
+
+    def told(self) -> tuple[str | None, str | None, str | None]:
+        """Return the stable version, the candidate and the shadow."""
+        with self.registry.database.read() as tx:
+            told = rollouts.standing(tx, "T_1").assignment
+        offers = [None if one is None else one.version.version for one in (told.candidate, told.shadow)]
+        return (None if told.stable is None else told.stable.version, offers[0], offers[1])
+
+    def log(self, training: Training) -> list[str]:
+        with self.registry.database.read() as tx:
+            return [entry.line for entry in store.log_of(tx, training.id)]
+
+
+@pytest.fixture
+def staged(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stand:
+    bundle = write_tiny_bundle(tmp_path / "bundle")
+
+    def stand_in(order: Order, _tell: Callable[[Step], None], _should_stop: Callable[[], bool]) -> Outcome:
+        shutil.copytree(bundle, order.out)
+        return Outcome.TRAINED
+
+    made = Stand(registry, Trainer(registry=registry, storage_url="", train=stand_in))
+    with registry.database.write() as tx:
+        channels.change(tx, "T_1", ChannelValues(release_policy=ReleasePolicy.STAGED), stamp=ANNA)
+    monkeypatch.setattr(
+        training_module, "judge", lambda *_: GateVerdict(agrees=made.agrees, reason="What the gate says.")
+    )
+    return made
+
+
+def test_where_the_policy_is_staged_the_first_version_is_stable_and_the_next_the_candidate(staged: Stand) -> None:
+    first = staged.train()
+    assert (staged.told(), staged.said(first)) == (("1.0.0", None, None), "Version 1.0.0 is live.")
+    second = staged.train()
+    assert staged.told() == ("1.0.0", None, "1.0.1")
+    said = "Version 1.0.1 is being rolled out: it runs in shadow on 10 % of the devices."
+    assert (staged.said(second), said in staged.log(second)) == (said, True)
+    assert latest.read(staged.registry.storage, "T_1") == "1.0.0"
+    with staged.registry.database.read() as tx:
+        (rollout,) = rollouts.running(tx, "T_1")
+        started = [one for one in audit.list_entries(tx, limit=100) if one.action == "rollout_started"]
+    assert rollout.started_by == "anna"
+    assert [(one.actor, one.channel, one.subject) for one in started] == [("anna", "T_1", "v1.0.1")]
+
+
+def test_while_a_version_is_rolled_out_a_newer_training_waits_and_says_so(staged: Stand) -> None:
+    staged.train()
+    staged.train()
+    third = staged.train()
+    assert staged.told() == ("1.0.0", None, "1.0.1")
+    said = "Version 1.0.2 is trained, and waits: 1.0.1 is being rolled out. What the gate says."
+    assert (staged.said(third), said in staged.log(third)) == (said, True)
+    moves.roll_back(staged.registry, "T_1", by=Operator(actor="anna"))
+    assert staged.said(third) == "Version 1.0.2 is trained, and waits to be released. What the gate says."
+
+
+def test_a_clearly_worse_version_is_not_rolled_out(staged: Stand) -> None:
+    staged.train()
+    staged.agrees = False
+    worse = staged.train()
+    assert staged.told() == ("1.0.0", None, None)
+    assert staged.said(worse) == "Version 1.0.1 is trained, and waits to be released. What the gate says."
+    forced = staged.train(forced=True)
+    assert (staged.told(), staged.said(forced)) == (("1.0.2", None, None), "Version 1.0.2 is live.")
+
+
+def test_what_becomes_of_a_candidate_is_said_of_its_training(staged: Stand) -> None:
+    staged.train()
+    second = staged.train()
+    anna = Operator(actor="anna", reason="It beeps at bananas.")
+    moves.advance(staged.registry, "T_1", by=anna)
+    assert staged.said(second) == "Version 1.0.1 is being rolled out: 10 % of the devices have it."
+    moves.roll_back(staged.registry, "T_1", by=anna)
+    assert staged.said(second) == "Version 1.0.1 was taken back from the devices. It beeps at bananas."
+    moves.start(staged.registry, "T_1", "1.0.1", Plan(), by=anna)
+    assert "is being rolled out" in staged.said(second)
+    moves.advance(staged.registry, "T_1", EVERYBODY, by=anna)
+    assert staged.said(second) == "Version 1.0.1 is live."
+    moves.roll_back(staged.registry, "T_1", by=anna)
+    assert staged.said(second) == "Version 1.0.1 was trained; version 1.0.0 is live."
+
+
+def test_a_training_whose_worker_died_after_the_publish_is_rolled_out_once(
+    staged: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged.train()
+    with monkeypatch.context() as patch:
+        patch.setattr(latest, "point", _die)  # what comes after the transaction of the publish
+        with pytest.raises(KeyboardInterrupt):
+            staged.train()
+    with staged.registry.database.read() as tx:
+        (last, *_), _ = store.page(tx, "T_1", limit=1)
+    staged.trainer.run(cast("Job", OnlyOnce({"training": last.id})))
+    assert staged.told() == ("1.0.0", None, "1.0.1")
+    with staged.registry.database.read() as tx:
+        assert len(rollouts.page(tx, "T_1", limit=10)[0]) == 1
+        assert store.get(tx, last.id).status is TrainingState.READY
+
+
+def _die(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_pictures_that_cannot_be_read_are_no_failure_but_said(registry: Registry, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from shelfsight.catalog.store import images
+from shelfsight.delivery.store import purge_downloads
 from shelfsight.errors import StorageError
 from shelfsight.registry import store
 from shelfsight.registry.cleanup import clean_up
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _LEFT_ALONE = timedelta(days=1)
 """Embeddings younger than this may be those of a training that runs."""
 
+_DOWNLOADS_KEPT = timedelta(days=90)
 _log = structlog.get_logger()
 
 
@@ -28,6 +30,8 @@ def tidy(registry: Registry) -> None:
     _log.info("cleaned_up", versions=len(cleaned.versions), blobs=len(cleaned.blobs), busy=cleaned.busy)
     for problem in cleaned.broken:
         _log.warning("version_is_broken", reason=problem)
+    with registry.database.write() as tx:
+        purge_downloads(tx, store.now(tx) - _DOWNLOADS_KEPT)
     compact_embeddings(registry)
 
 

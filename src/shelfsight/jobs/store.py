@@ -102,6 +102,11 @@ def note_gate(tx: Connection, training_id: int, gate: str, now: datetime) -> Non
     _log(tx, get(tx, training_id), gate, now)
 
 
+def note(tx: Connection, training: Training, line: str, now: datetime) -> None:
+    """Write a line into the log of a training."""
+    _log(tx, training, line, now)
+
+
 def log_of(tx: Connection, training_id: int) -> list[LogLine]:
     """Return what was done in a training, in that order."""
     mine = select(training_log).where(training_log.c.training_id == training_id).order_by(training_log.c.id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +20,13 @@ from shelfsight.errors import (
 )
 from shelfsight.jobs import store
 from shelfsight.jobs.job import Retries, is_unavailable
-from shelfsight.jobs.outcome import TOO_FEW
+from shelfsight.jobs.outcome import TOO_FEW, outcome
 from shelfsight.jobs.trainings import Training, TrainingState
 from shelfsight.registry import latest, layout
 from shelfsight.registry import store as versions
 from shelfsight.registry.publish import Order as Publication
 from shelfsight.registry.publish import Registry, next_number, publish
+from shelfsight.rollout.rules import FIRST
 from shelfsight.training.gate import GateVerdict, judge
 from shelfsight.training.process import Order, Outcome, run_child, write_pairs
 
@@ -96,10 +97,10 @@ class Trainer:
             watch = _Watch(self.registry, job, training_id)
             with tempfile.TemporaryDirectory(prefix="shelfsight-training-") as work:
                 try:
-                    outcome = self._learn(training, Path(work), watch)
+                    learned = self._learn(training, Path(work), watch)
                 except TooFewProductsError:
                     return _ended(TrainingState.IDLE, TOO_FEW)
-                if outcome is Outcome.CANCELLED:
+                if learned is Outcome.CANCELLED:
                     return _ended(TrainingState.CANCELLED)
                 try:
                     self._publish(training, Path(work) / "bundle", watch)
@@ -108,6 +109,7 @@ class Trainer:
                         raise
                     return _ended(TrainingState.CANCELLED)
         latest.point(self.registry.database, self.registry.storage, training.channel)
+        self._note_outcome(training_id)
         return _ended(TrainingState.READY)
 
     def _learn(self, training: Training, work: Path, watch: _Watch) -> Outcome:
@@ -130,18 +132,25 @@ class Trainer:
         verdict = self._judge(training, bundle)
         with self.registry.database.write() as tx:
             store.note_gate(tx, training.id, verdict.reason, _now())
-        staged = None if verdict.agrees or training.forced else ReleasePolicy.STAGED
+        kept = None if verdict.agrees or training.forced else ReleasePolicy.STAGED
         forced = ReleasePolicy.IMMEDIATE if training.forced else None
         publish(
             self.registry,
             Publication(
                 folder=bundle,
                 channel=training.channel,
-                release=forced or staged,
+                release=forced or kept,
+                share=FIRST.share if verdict.agrees else None,  # counts where the channel's policy is `staged`
                 training=training.id,
                 actor=training.requested_by,
             ),
         )
+
+    def _note_outcome(self, training_id: int) -> None:
+        """Write into the log which devices have the version now, or why none has."""
+        with self.registry.database.write() as tx:
+            training = store.get(tx, training_id)
+            store.note(tx, training, outcome(tx, replace(training, status=TrainingState.READY)), _now())
 
     def _judge(self, training: Training, bundle: Path) -> GateVerdict:
         """Compare with the stable version, by the reports of both."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from shelfsight.access.audit import purge_refusals
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _LEFTOVER_AFTER_S = 3600
 _SWEPT_AT_ONCE = 20
+_LOOKED_UP_AT_ONCE = 100
 _REMEMBERED = timedelta(days=90)
 _IMAGES_WAIT = timedelta(days=1)
 """How long an image file may be without a row: it is stored before the row is written."""
@@ -37,6 +39,7 @@ class Cleaned:
     channels: list[str] = field(default_factory=list)
     blobs: list[str] = field(default_factory=list)
     images: int = 0
+    objects: int = 0
     leftovers: int = 0
     forgotten: int = 0
     busy: list[str] = field(default_factory=list)
@@ -61,6 +64,7 @@ def clean_up(
                 _delete_expired(registry, one, retention or Retention(), cleaned, actor)
                 _remove_orphans(registry, one, lease, cleaned)
             _remove_images(registry, one, cleaned)
+            _remove_objects(registry, one, cleaned)
         except PublishConflictError:
             cleaned.busy.append(one)
         except NotFoundError:  # deleted since: what it left goes with that of the other channels that are gone
@@ -128,10 +132,28 @@ def _remove_images(registry: Registry, channel: str, cleaned: Cleaned) -> None:
         cleaned.images += len(unused)
 
 
+def _remove_objects(registry: Registry, channel: str, cleaned: Cleaned) -> None:
+    """Remove the bytes of uploaded objects that are no more; as for images, not at once."""
+    with registry.database.read() as tx:
+        before = store.now(tx) - _IMAGES_WAIT
+    listed = registry.storage.list(layout.objects_folder(channel))
+    old = (file.path for file in listed if file.modified_at < before)
+    while paths := list(islice(old, _LOOKED_UP_AT_ONCE)):
+        hashes = {path.rpartition("/")[2]: path for path in paths}
+        with registry.database.read() as tx:
+            unused = store.unused_objects(tx, channel, hashes)
+        if unused:
+            with registry.database.write() as tx:  # an upload of the same bytes waits for it, and then puts them back
+                store.lock_uploads(tx, channel)
+                unused = store.unused_objects(tx, channel, unused)
+                registry.storage.delete([hashes[sha256] for sha256 in sorted(unused)])
+        cleaned.objects += len(unused)
+
+
 def _remove_gone_channels(registry: Registry, known: Collection[str], cleaned: Cleaned) -> None:
     """Remove the folders of channels that are no more; a lease keeps one from being published to meanwhile."""
     storage = registry.storage
-    roots = (layout.ROOT, images.ROOT, embeddings.ROOT)
+    roots = (layout.ROOT, layout.OBJECTS, images.ROOT, embeddings.ROOT)
     names = {name for root in roots for name in storage.folders(root)}
     for name in sorted(names - {"blobs", *known}):
         try:
@@ -142,6 +164,7 @@ def _remove_gone_channels(registry: Registry, known: Collection[str], cleaned: C
                 storage.delete_folder(layout.channel_folder(name))
                 storage.delete_folder(embeddings.embeddings_folder(name))
             _remove_images(registry, name, cleaned)  # not the folder: the channel may be made anew, with pictures
+            _remove_objects(registry, name, cleaned)
             cleaned.channels.append(name)
         except PublishConflictError:
             cleaned.busy.append(name)

@@ -6,6 +6,9 @@ ROOT = "ml-models"
 BLOBS = f"{ROOT}/blobs"
 """Immutable parts, each under its hash; shared by versions and by channels."""
 
+OBJECTS = "objects"
+"""The folder of what clients have uploaded; never served with the models."""
+
 SERVED_AT = "/assets"
 """Where the server shows the storage's `ml-models`; in URLs, before the paths below."""
 
@@ -43,3 +46,13 @@ def blob(sha256: str) -> str:
 def phone_file(channel: str, version: str) -> str:
     """Return the second name of a version's ORT file, in the bucket for phones."""
     return f"models/{channel}_v{version}.ort"
+
+
+def objects_folder(channel: str) -> str:
+    """Return the folder of what clients have uploaded to a channel."""
+    return f"{OBJECTS}/{channel}"
+
+
+def object_file(channel: str, sha256: str) -> str:
+    """Return where the bytes of uploaded objects with that hash lie."""
+    return f"{objects_folder(channel)}/{sha256}"

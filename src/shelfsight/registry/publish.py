@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shelfsight.access import audit
 from shelfsight.bundle.check import check_in_child
 from shelfsight.bundle.documents import PRIVATE_FILES
 from shelfsight.bundle.stamp import read_metadata, restamp
@@ -26,7 +27,7 @@ from shelfsight.errors import BundleError, ConflictError, PublishConflictError, 
 from shelfsight.registry import latest, layout, store
 from shelfsight.registry.files import checked, public_names
 from shelfsight.registry.lease import SWEEP, Lease, held, is_held, publish_lease
-from shelfsight.registry.rules import Status, Version, check_new, next_version
+from shelfsight.registry.rules import ROLLOUT_STARTED, Status, Version, check_new, next_version
 from shelfsight.storage import open_storage
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from shelfsight.bundle.documents import Manifest, Metadata
     from shelfsight.database.engine import Database
+    from shelfsight.registry.rules import Share
     from shelfsight.settings import ServiceSettings
     from shelfsight.storage import Storage
 
@@ -52,6 +54,8 @@ class Order:
         folder: the bundle: ours, Teachable Machine's files, or an ORT file with its description; it stays as it is.
         version: semver, or None for the next patch.
         release: instead of the channel's `releasePolicy`.
+        share: of the devices, who have it first where the policy is `staged`. Without a stable version it becomes
+            stable; while another is being rolled out it stays in testing, and so it does with None.
         trained_at: instead of the bundle's own, for clients that go by a newer one.
         training: the training that made it, whose result it becomes; None for a bundle made elsewhere.
         actor: who asks, for the audit.
@@ -61,6 +65,7 @@ class Order:
     channel: str
     version: str | None = None
     release: ReleasePolicy | None = None
+    share: Share | None = None
     trained_at: datetime | None = None
     training: int | None = None
     actor: str = SYSTEM
@@ -187,9 +192,26 @@ class _Publish:
             store.insert_version(tx, version)
             self._note_result(tx, version)
             store.note_training(tx, channel, version.trained_at)
-            if (self._order.release or store.release_policy(tx, channel)) is ReleasePolicy.IMMEDIATE:
-                store.make_stable(tx, channel, version.version)
-                store.note_place(tx, channel, latest.base_url(channel))
+            self._release(tx, version.version)
+
+    def _release(self, tx: Connection, version: str) -> None:
+        """Let devices have the version, as the order or else the channel's policy says: all, some, or none yet."""
+        channel, share = self._order.channel, self._order.share
+        policy = self._order.release or store.release_policy(tx, channel)
+        if policy is ReleasePolicy.IMMEDIATE or (share is not None and store.stable(tx, channel) is None):
+            store.make_stable(tx, channel, version)
+            store.note_place(tx, channel, latest.base_url(channel))
+        elif share is not None and store.rolled_out(tx, channel) is None:
+            store.give_share(tx, channel, version, share)
+            details = {"rolloutPercentage": share.rollout_percentage, "shadowPercentage": share.shadow_percentage}
+            audit.record(
+                tx,
+                actor=self._order.actor,
+                action=ROLLOUT_STARTED,
+                channel=channel,
+                subject=f"v{version}",
+                details=details,
+            )
 
     def _note_result(self, tx: Connection, version: Version) -> None:
         training, actor = self._order.training, self._order.actor

@@ -105,6 +105,7 @@ class CleanedDocument(ApiDocument):
     channels: list[str]
     blobs: list[str]
     images: int
+    objects: int
     leftovers: int
     forgotten: int = Field(description="Refused requests, sessions and setup links of three months ago")
     busy: list[str]

@@ -20,6 +20,9 @@ _LOWEST = Semver(0, 0, 0, "0")
 LEAST_KEPT = 2
 """The current version and the one before it are never cleaned up."""
 
+ROLLOUT_STARTED = "rollout_started"
+"""What the audit calls the start of a rollout."""
+
 
 class Status(StrEnum):
     """What a version is to its channel."""
@@ -70,6 +73,14 @@ class Version:
         """Whether devices may be told to load it: it is stable, active, or part of a rollout."""
         rolling = self.rollout_percentage > 0 or self.shadow_mode or self.shadow_percentage > 0
         return self.is_stable or self.status is Status.ACTIVE or (self.status is Status.TESTING and rolling)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """How many of the devices have a version that is not stable, in percent: as theirs, or in shadow beside it."""
+
+    rollout_percentage: float = 0
+    shadow_percentage: float = 0
 
 
 def next_version(taken: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,17 +12,25 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from shelfsight.catalog.rules import ReleasePolicy
 from shelfsight.catalog.store.changes import lock
-from shelfsight.database.tables import channels, leases, model_metadata, releases, trainings, version_blobs
+from shelfsight.database.tables import (
+    channels,
+    leases,
+    model_metadata,
+    objects,
+    releases,
+    rollouts,
+    trainings,
+    version_blobs,
+)
 from shelfsight.errors import NotFoundError
-from shelfsight.registry.rules import Status, Version
+from shelfsight.registry.rules import Share, Status, Version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from sqlalchemy import Connection, RowMapping
 
 _LEARNED = ("product_count", "image_count", "training_duration", "accuracy")
-_NO_ROLLOUT: dict[str, Any] = {"rollout_percentage": 0, "shadow_mode": False, "shadow_percentage": 0}
 
 
 def release_policy(tx: Connection, channel: str) -> ReleasePolicy:
@@ -119,11 +128,41 @@ def make_stable(tx: Connection, channel: str, wanted: str) -> None:
     replaced = {"is_stable": False, "status": Status.DEPRECATED, "deprecated_at": now(tx)}
     released = {"status": Status.ACTIVE, "rollout_percentage": 100, "is_stable": True}
     for which, changed in (
-        (was_active, {**replaced, **_NO_ROLLOUT}),
-        (is_rolling, _NO_ROLLOUT),
-        (_is(channel, wanted), {**_NO_ROLLOUT, **released}),
+        (was_active, {**replaced, **_columns(Share())}),
+        (is_rolling, _columns(Share())),
+        (_is(channel, wanted), {**_columns(Share()), **released}),
     ):
         tx.execute(update(model_metadata).where(which).values(changed))
+
+
+def give_share(
+    tx: Connection, channel: str, wanted: str, share: Share, *, more: Mapping[str, Any] | None = None
+) -> None:
+    """Let a share of the devices have a version that is not stable; triggers begin its rollout, or end it at none.
+
+    Args:
+        more: other columns to change with it.
+    """
+    changed = {**_columns(share), **(more or {})}
+    tx.execute(update(model_metadata).where(_is(channel, wanted)).values(changed))
+
+
+def rolled_out(tx: Connection, channel: str) -> str | None:
+    """Return the version that is being rolled out; the last to begin, where SQL began several."""
+    running = and_(rollouts.c.channel_id == channel, rollouts.c.ended_at.is_(None))
+    found = tx.scalar(select(rollouts.c.version).where(running).order_by(rollouts.c.id.desc()).limit(1))
+    return None if found is None else str(found).removeprefix("v")
+
+
+def note_rolled_back(tx: Connection, channel: str, *, but: str) -> None:
+    """Note that every rollout that runs ends now because somebody rolled back to `but`; triggers write that it ends.
+
+    Raises:
+        NotFoundError: the channel is gone.
+    """
+    lock(tx, channel)
+    running = and_(rollouts.c.channel_id == channel, rollouts.c.ended_at.is_(None), rollouts.c.version != f"v{but}")
+    tx.execute(update(rollouts).where(running).values(outcome="rolled_back"))
 
 
 def releases_of(tx: Connection, channel: str) -> list[str]:
@@ -153,7 +192,7 @@ def deprecate(tx: Connection, channel: str, wanted: str) -> None:
         NotFoundError: the channel is gone.
     """
     lock(tx, channel)
-    changed = {"status": Status.DEPRECATED, "deprecated_at": now(tx), **_NO_ROLLOUT}
+    changed = {"status": Status.DEPRECATED, "deprecated_at": now(tx), **_columns(Share())}
     tx.execute(update(model_metadata).where(_is(channel, wanted)).values(changed))
 
 
@@ -198,6 +237,18 @@ def is_blob_used(tx: Connection, sha256: str) -> bool:
     """Return whether a version uses a blob, also one that is just being published."""
     used = select(version_blobs.c.sha256).where(version_blobs.c.sha256 == sha256).limit(1)
     return tx.execute(used).first() is not None
+
+
+def lock_uploads(tx: Connection, channel: str) -> None:
+    """Let no object of a channel be written until the transaction ends; a channel that is gone has none."""
+    with suppress(NotFoundError):
+        lock(tx, channel)
+
+
+def unused_objects(tx: Connection, channel: str, hashes: Collection[str]) -> set[str]:
+    """Return which of these hashes no uploaded object of a channel has."""
+    mine = and_(objects.c.channel_id == channel, objects.c.sha256.in_(list(hashes)))
+    return set(hashes) - set(tx.scalars(select(objects.c.sha256).where(mine)))
 
 
 def used_blobs(tx: Connection) -> set[str]:
@@ -257,6 +308,15 @@ def now(tx: Connection) -> datetime:
         return datetime.now(UTC)
     moment: datetime = tx.execute(select(func.clock_timestamp())).scalar_one()
     return moment
+
+
+def _columns(share: Share) -> dict[str, Any]:
+    """Return a share as columns of `model_metadata`."""
+    return {
+        "rollout_percentage": share.rollout_percentage,
+        "shadow_mode": share.shadow_percentage > 0,
+        "shadow_percentage": share.shadow_percentage,
+    }
 
 
 def _is(channel: str, wanted: str) -> Any:

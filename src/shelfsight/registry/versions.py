@@ -32,7 +32,7 @@ def roll_back(registry: Registry, channel: str, wanted: str | None = None, *, ac
     with registry.database.read() as tx:
         store.release_policy(tx, channel)
         target = rules.roll_back_target(store.versions(tx, channel), store.releases_of(tx, channel), wanted, channel)
-    return _make_stable(registry, target, actor)
+    return _make_stable(registry, target, actor, rolls_back=True)
 
 
 def release(registry: Registry, channel: str, wanted: str, *, actor: str = SYSTEM) -> Version:
@@ -115,14 +115,25 @@ def verify(registry: Registry, channel: str, wanted: str | None = None) -> tuple
     return version, manifest
 
 
-def _make_stable(registry: Registry, target: Version, actor: str) -> Version:
+def check_whole(registry: Registry, version: Version) -> None:
+    """Return if the files of a version are all there and those that its row names, so that devices may load it.
+
+    Raises:
+        BundleError: they are not.
+    """
+    manifest = files.read_manifest(registry.storage, version.channel, version.version)
+    files.checked(registry.storage, layout.version_folder(version.channel, version.version), manifest)
+    rules.check_recorded(version, {file.sha256 for file in manifest.files})
+
+
+def _make_stable(registry: Registry, target: Version, actor: str, *, rolls_back: bool = False) -> Version:
     """Make a version stable whose files are whole; a rollback must not make things worse."""
     channel = target.channel
-    manifest = files.read_manifest(registry.storage, channel, target.version)
-    files.checked(registry.storage, layout.version_folder(channel, target.version), manifest)
-    rules.check_recorded(target, {file.sha256 for file in manifest.files})
+    check_whole(registry, target)
     with registry.database.write(actor=actor) as tx:
         store.version(tx, channel, target.version)  # it may have been cleaned up meanwhile
+        if rolls_back:
+            store.note_rolled_back(tx, channel, but=target.version)
         store.make_stable(tx, channel, target.version)
         store.note_place(tx, channel, latest.base_url(channel))
         released = store.version(tx, channel, target.version)

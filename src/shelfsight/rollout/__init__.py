@@ -1,0 +1,1 @@
+"""Who gets which version: stages, buckets, and what the evidence says."""
