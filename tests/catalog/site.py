@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
-from shelfsight.catalog.fetch import Reach
+from shelfsight.catalog.reach import Reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shelfsight.catalog.fetch import Reach, fetch, fetch_each, is_public
+from shelfsight.catalog.fetch import fetch, fetch_each
 from shelfsight.catalog.images import Added, Outcome, Upload
+from shelfsight.catalog.reach import Reach, is_public
 from shelfsight.errors import PictureError, UsageError
 from tests.catalog.site import Site, says
 
@@ -89,8 +90,8 @@ def test_a_redirect_to_the_inside_is_refused(site: Site) -> None:
         site.answers["/odd"] = says(302, location=location)
         assert refusal(site.url("/odd"), site.reach()) in {
             "not an address of the web",
-            "only http:// and https:// are fetched",
-            f"only the ports {site.port} are fetched from",
+            "only http:// and https:// are asked",
+            f"only the ports {site.port} are asked",
         }
 
 

@@ -7,8 +7,9 @@ from typing import Annotated, Any, cast
 from pydantic import Field
 
 from shelfsight.api.documents import ApiDocument
-from shelfsight.catalog.fetch import URL_LENGTH_MOST, URLS_MOST
+from shelfsight.catalog.fetch import URLS_MOST
 from shelfsight.catalog.images import Outcome
+from shelfsight.catalog.reach import URL_LENGTH_MOST
 from shelfsight.catalog.rules import (
     BARCODES_MOST,
     BATCH_MOST,

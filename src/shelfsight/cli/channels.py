@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shelfsight.cli.pairing import show_pairing
 from shelfsight.cli.parameters import JsonOption
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ group = typer.Typer(no_args_is_help=True)
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
+    group.command("pair")(show_pairing)
     app.add_typer(group, name="channels", help="Shops and their settings.")
 
 

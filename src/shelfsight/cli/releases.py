@@ -167,7 +167,11 @@ def _tell(cleaned: Cleaned) -> None:
         ("blob", cleaned.blobs),
     )
     lines = [f"Removed {what} {name}" for what, names in groups for name in names]
-    counts = (("pictures that no product has", cleaned.images), ("unfinished files", cleaned.leftovers))
+    counts = (
+        ("pictures that no product has", cleaned.images),
+        ("uploaded objects that are no more", cleaned.objects),
+        ("unfinished files", cleaned.leftovers),
+    )
     lines += [f"Removed {count} {what}" for what, count in counts if count]
     lines += [f"Left alone {name}: a publish or clean-up is running there" for name in cleaned.busy]
     lines += [f"Broken: {reason}" for reason in cleaned.broken]

@@ -48,6 +48,8 @@ def serve(
     from shelfsight.registry.follow import following
     from shelfsight.registry.publish import Registry
     from shelfsight.settings import service_settings
+    from shelfsight.webhooks.sender import sending
+    from shelfsight.webhooks.subscriptions import reach_of
 
     proxies = _networks(trust_proxy or [])
     configure_logs(access=access_log)
@@ -61,7 +63,8 @@ def serve(
             _introduce(services, settings, address)
             log.info("server_started", address=address)
             registry = Registry(database=services.database, storage=services.storage)
-            with following(registry), _training(registry, settings, trainings):
+            webhooks = sending(services.database, reach_of(settings.webhook_networks))
+            with following(registry), webhooks, _training(registry, settings, trainings):
                 _run(server, listener)
             log.info("server_stopped", address=address)
         finally:
@@ -111,10 +114,12 @@ def _prepare(app: FastAPI, *, access_log: bool, proxies: list[str]) -> uvicorn.S
     """Return a server that Ctrl-C and SIGTERM end well from now on, for that is how a server is meant to end."""
     import uvicorn
 
+    from shelfsight.cli.http import HttpProtocol
     from shelfsight.jobs.events import end_streams
 
     config = uvicorn.Config(
         app,
+        http=HttpProtocol,
         log_config=None,
         access_log=access_log,
         lifespan="on",

@@ -152,8 +152,15 @@ def delete(connection: Connection, channel_id: str) -> None:
         tables.version_blobs,
         tables.releases,
         tables.training_log,
+        tables.objects,
+        tables.downloads,
+        tables.events,
+        tables.sale_lines,
+        tables.sales,
+        tables.webhook_deliveries,
+        tables.webhooks,
     )
-    for table in (*of_channel, tables.model_metadata, tables.trainings, tables.tokens):
+    for table in (*of_channel, tables.model_metadata, tables.rollouts, tables.trainings, tables.tokens):
         connection.execute(delete_rows(table).where(table.c.channel_id == channel_id))
     _forget_scopes(connection, channel_id)
     connection.execute(delete_rows(channels).where(channels.c.id == channel_id))

@@ -1,0 +1,46 @@
+"""The link that makes a browser a till of a channel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode, urlsplit
+
+from shelfsight.access.keys import config_keys
+from shelfsight.catalog.store import channels
+from shelfsight.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shelfsight.database.engine import Database
+
+
+def pairing_link(database: Database, channel: str, server_url: str) -> str:
+    """Return the link of a channel's till on the server that is reached at `server_url`.
+
+    It carries the channel's public key, and which keys the till is to trust, behind a `#`: browsers keep that part to
+    themselves.
+
+    Raises:
+        NotFoundError: there is no such channel.
+        UsageError: `server_url` is no address of a server.
+    """
+    with database.read() as tx:
+        token = channels.get(tx, channel).token
+    return link(server_url, channel, token, (key.id for key in config_keys(database)))
+
+
+def link(server_url: str, channel: str, token: str, keys: Iterable[str]) -> str:
+    """Return the link, made of its parts.
+
+    Args:
+        keys: ids of the keys that sign configs.
+
+    Raises:
+        UsageError: `server_url` is no address of a server.
+    """
+    parts = urlsplit(server_url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise UsageError(f"{server_url[:200]!r} is no address of a server: write it as https://till.example.com")
+    secret = urlencode({"token": token, "keys": ",".join(keys)}, safe=",")
+    return f"{server_url.rstrip('/')}/till/{quote(channel, safe='')}#{secret}"
