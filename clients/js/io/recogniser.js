@@ -1,19 +1,28 @@
 import { tensor4d, tidy } from '@tensorflow/tfjs-core'
 import { loadLayersModel } from '@tensorflow/tfjs-layers'
-import { centreSquare } from '../core/crop.js'
+import { checkLabels } from '../core/bundle.js'
 import { ModelError } from '../core/errors.js'
-import { toInput } from '../core/pixels.js'
 import { rank } from '../core/ranking.js'
 import { backends, startBackend } from './backend.js'
 import { fetchMetadata, fetchModel } from './download.js'
+import { inputOf } from './picture.js'
 
 /**
  * @typedef {import('@tensorflow/tfjs-core').Tensor} Tensor
  * @typedef {import('@tensorflow/tfjs-layers').LayersModel} LayersModel
+ * @typedef {import('../core/bundle.js').Metadata} Metadata
+ * @typedef {import('../core/bundle.js').WeightSpec} WeightSpec
  * @typedef {import('./backend.js').Backend} Backend
- * @typedef {import('./download.js').Metadata} Metadata
- * @typedef {ImageBitmap | HTMLImageElement | HTMLVideoElement | HTMLCanvasElement} Picture
+ * @typedef {import('./picture.js').Picture} Picture
+ *
+ * @typedef {object} ModelFiles
+ * @property {Metadata} metadata
+ * @property {object} topology
+ * @property {WeightSpec[]} specs
+ * @property {ArrayBuffer[]} data weights, in the order of `specs`
  */
+
+const SIDE = 224
 
 /**
  * Download a bundle and return the recogniser it holds, warmed up: its first answer is as fast as the next.
@@ -29,13 +38,12 @@ import { fetchMetadata, fetchModel } from './download.js'
 export async function loadRecogniser({ baseUrl, onProgress = () => {} }) {
   const base = new URL(baseUrl, document.baseURI)
   const metadata = await fetchMetadata(base)
-  const files = await fetchModel(base, onProgress)
+  const files = { metadata, ...(await fetchModel(base, onProgress)) }
   /** @type {unknown} */
   let cause
   for (const backend of backends()) {
     try {
-      await startBackend(backend)
-      return await warmedUp(new Recogniser(metadata, await build(files), backend))
+      return await buildRecogniser(files, backend)
     } catch (error) {
       cause = error // a graphics driver that fails on its first picture: the next backend needs none
     }
@@ -44,10 +52,38 @@ export async function loadRecogniser({ baseUrl, onProgress = () => {} }) {
   throw new ModelError('the model does not run in this browser: update the browser, or train again', { cause })
 }
 
+/**
+ * Return the recogniser that files make, warmed up.
+ *
+ * @param {ModelFiles} files
+ * @param {Backend} backend to compute on
+ * @returns {Promise<Recogniser>}
+ * @throws {ModelError} the files do not make a recogniser
+ * @throws {import('../core/errors.js').UnsupportedError} the backend does not start
+ * @throws {Error} the model does not run on this backend
+ */
+export async function buildRecogniser({ metadata, topology, specs, data }, backend) {
+  await startBackend(backend)
+  const load = async () => ({ modelTopology: topology, weightSpecs: specs, weightData: data })
+  const model = await loadLayersModel({ load }).catch((cause) => {
+    throw new ModelError('TensorFlow.js cannot build the model: train again', { cause })
+  })
+  try {
+    checkLabels(metadata, Number(model.outputs[0].shape.at(-1)))
+    const recogniser = new Recogniser(metadata, model, backend)
+    await recogniser.warmUp()
+    return recogniser
+  } catch (error) {
+    model.dispose()
+    throw error
+  }
+}
+
 /** Recognises the products of one channel. Made by `loadRecogniser`. */
 export class Recogniser {
   #model
-  #canvas = document.createElement('canvas')
+  #running = 0
+  #isRetired = false
 
   /**
    * @param {Metadata} metadata
@@ -57,8 +93,8 @@ export class Recogniser {
   constructor(metadata, model, backend) {
     this.metadata = metadata
     this.backend = backend
+    this.side = metadata.imageSize ?? SIDE
     this.#model = model
-    this.#canvas.width = this.#canvas.height = metadata.imageSize ?? 224
   }
 
   /**
@@ -69,59 +105,45 @@ export class Recogniser {
    * @returns {Promise<import('../core/ranking.js').Ranking>}
    */
   async recognise(picture, { top } = {}) {
+    return this.judge(inputOf(picture, this.side), { top })
+  }
+
+  /**
+   * Return the most likely products of a picture that is an input already.
+   *
+   * @param {Float32Array} input as `inputOf` returns it
+   * @param {{ top?: number }} [options]
+   * @returns {Promise<import('../core/ranking.js').Ranking>}
+   */
+  async judge(input, { top } = {}) {
     // A bundle made elsewhere has no threshold: its best answer is then always believed.
     const { labels, threshold = 0 } = this.metadata
-    return rank(await this.#probabilities(picture), labels, { top, threshold })
+    return rank(await this.#probabilities(input), labels, { top, threshold })
   }
 
-  /** @param {Picture} picture */
-  async #probabilities(picture) {
-    const { data, width, height } = this.#pixels(picture)
-    const answer = tidy(() => {
-      const input = tensor4d(toInput(data), [1, height, width, 3])
-      return /** @type {Tensor} */ (this.#model.predict(input))
-    })
+  /** Answer once for nothing: the first answer takes longest. */
+  async warmUp() {
+    await this.judge(new Float32Array(this.side * this.side * 3))
+  }
+
+  /** Give its memory back, as soon as no answer is being computed. */
+  dispose() {
+    this.#isRetired = true
+    if (this.#running === 0) this.#model.dispose()
+  }
+
+  /** @param {Float32Array} input */
+  async #probabilities(input) {
+    this.#running += 1
     try {
-      return await answer.data()
+      const answer = tidy(() => {
+        const pixels = tensor4d(input, [1, this.side, this.side, 3])
+        return /** @type {Tensor} */ (this.#model.predict(pixels))
+      })
+      return await answer.data().finally(() => answer.dispose())
     } finally {
-      answer.dispose()
+      this.#running -= 1
+      if (this.#isRetired && this.#running === 0) this.#model.dispose()
     }
   }
-
-  /** @param {Picture} picture */
-  #pixels(picture) {
-    const { width } = this.#canvas
-    const context = this.#canvas.getContext('2d', { willReadFrequently: true })
-    if (!context) throw new ModelError('this browser gives no canvas to draw on: close other tabs')
-    context.fillStyle = 'white' // what is transparent is white in training, too
-    context.fillRect(0, 0, width, width)
-    const { x, y, side } = centreSquare(...sizeOf(picture))
-    // Default smoothing, as in Teachable Machine: bilinear, which is what training uses.
-    context.drawImage(picture, x, y, side, side, 0, 0, width, width)
-    return context.getImageData(0, 0, width, width)
-  }
-}
-
-/** @param {Recogniser} recogniser */
-async function warmedUp(recogniser) {
-  const blank = document.createElement('canvas')
-  await recogniser.recognise(blank)
-  return recogniser
-}
-
-/** @param {Awaited<ReturnType<typeof fetchModel>>} files */
-function build({ topology, specs, data }) {
-  return loadLayersModel({
-    load: async () => ({ modelTopology: topology, weightSpecs: specs, weightData: data }),
-  })
-}
-
-/**
- * @param {Picture} picture
- * @returns {[width: number, height: number]} pixels
- */
-function sizeOf(picture) {
-  if (picture instanceof HTMLVideoElement) return [picture.videoWidth, picture.videoHeight]
-  if (picture instanceof HTMLImageElement) return [picture.naturalWidth, picture.naturalHeight]
-  return [picture.width, picture.height]
 }

@@ -1,0 +1,204 @@
+import { countOutputs, checkLabels, fileIn, parseManifest, parseMetadata, parseModel, weightPieces } from '../core/bundle.js'
+import { choose } from '../core/choice.js'
+import { ChecksumError, ConfigRefusedError, DownloadError, ModelError, NoRoomError, OldAppError } from '../core/errors.js'
+import { plainVersion } from '../core/versions.js'
+import { fetchDocument, fetchShard } from './pieces.js'
+
+/**
+ * @typedef {import('../core/bundle.js').Piece} Piece
+ * @typedef {import('../core/events.js').EventKind} EventKind
+ * @typedef {import('../core/retention.js').Use} Use
+ * @typedef {import('../core/trust.js').Config} Config
+ * @typedef {import('../core/trust.js').ConfigFile} ConfigFile
+ * @typedef {import('./configs.js').Configs} Configs
+ * @typedef {import('./database.js').Model} Model
+ * @typedef {import('./models.js').ModelCache} ModelCache
+ * @typedef {import('./server.js').Server} Server
+ *
+ * @typedef {object} Means what it takes to look for news
+ * @property {Configs} configs
+ * @property {ModelCache} cache
+ * @property {Server} server
+ * @property {{ deviceId: string, appVersion?: string }} device
+ * @property {(model: Model) => Promise<void>} trial throws a ModelError if a model does not work
+ * @property {(receivedBytes: number, totalBytes: number) => void} onProgress of the model that is to answer
+ * @property {(use: Use) => Promise<void>} onUse hears at once what is used from now on
+ * @property {(kind: EventKind, reason: string, about: { version: string | null, isShadow: boolean }) => void} report
+ * @property {AbortSignal} [signal]
+ */
+
+/**
+ * Look for news, and use what is new. Whatever goes wrong, what is used stays as it was.
+ *
+ * @param {Means} means
+ */
+export async function synchronise(means) {
+  const { configs, cache, device, signal, report } = means
+  const config = await configs.ask(signal).catch((error) => {
+    if (error instanceof ConfigRefusedError) report('config_failure', error.message, { version: null, isShadow: false })
+    throw error
+  })
+  const { versions, shadow } = await choose(config, device)
+  const active = await firstThatWorks(means, config, versions)
+  const { sequence } = config
+  const shadowId = shadow && config.files[shadow] ? config.files[shadow].manifest.sha256 : null
+  const use = await activate(means, { sequence, active: active.id, shadow: shadowId })
+  if (use && shadow !== null && use.shadow === null) {
+    // The one that answers does not wait for the one that is only compared with it.
+    const beside = await obtain({ ...means, onProgress: () => {} }, config, shadow, { isShadow: true }).catch(() => null)
+    signal?.throwIfAborted()
+    if (beside) await activate(means, { sequence, active: active.id, shadow: beside.id })
+  }
+  await cache.sweep()
+}
+
+/**
+ * @param {Means} means
+ * @param {{ sequence: number, active: string, shadow: string | null }} wanted
+ * @returns {Promise<Use | null>} null: a newer config has been gone by meanwhile
+ */
+async function activate({ cache, onUse }, wanted) {
+  const use = await cache.activate(wanted)
+  if (use) await onUse(use)
+  return use
+}
+
+/**
+ * @param {Means} means
+ * @param {Config} config
+ * @param {string[]} versions the best first
+ * @returns {Promise<Model>}
+ */
+async function firstThatWorks(means, config, versions) {
+  /** @type {unknown} */
+  let failure = new OldAppError('the channel’s versions are for a newer app')
+  for (const version of versions) {
+    try {
+      return await obtain(means, config, version, { isShadow: false })
+    } catch (error) {
+      if (!(error instanceof ModelError)) throw error
+      failure = error // the stable version where the candidate does not work
+    }
+  }
+  throw failure
+}
+
+/**
+ * Return a model of which every part is in the cache, and which works.
+ *
+ * @param {Means} means
+ * @param {Config} config
+ * @param {string} version
+ * @param {{ isShadow: boolean }} role
+ * @returns {Promise<Model>}
+ */
+async function obtain(means, config, version, role) {
+  const files = config.files[version]
+  const about = { version, ...role }
+  if (!files) throw new ModelError(`the config names no files of ${version}: publish it again`)
+  const id = files.manifest.sha256
+  const refused = await means.cache.refusal(id)
+  if (refused) throw new ModelError(refused.reason)
+  const cached = await means.cache.model(id)
+  if (cached && (await means.cache.missing(cached.shards)).length === 0) return cached
+  try {
+    const model = await withRoom(means.cache, (room) => download(means, files, version, room))
+    await means.trial(model)
+    await means.cache.addModel(model)
+    return model
+  } catch (error) {
+    await lament(means, error, { id, ...about })
+    throw error
+  }
+}
+
+/**
+ * Get every part of a version into the cache, and return what it is.
+ *
+ * @param {Means} means
+ * @param {ConfigFile} files
+ * @param {string} version
+ * @param {{ wanted: string[] }} room hears which shards must not be swept away
+ * @returns {Promise<Model>}
+ */
+async function download(means, files, version, room) {
+  const base = means.server.files(files.baseUrl)
+  const document = (/** @type {Piece} */ piece) => fetchDocument(means, new URL(piece.path, base), piece)
+  const plain = plainVersion(version)
+  const manifest = parseManifest(await document({ path: 'manifest.json', ...files.manifest }), plain)
+  const [model, metadata] = await Promise.all([
+    document(fileIn(manifest, files.model)).then((text) => parseModel(text, files.model)),
+    document(fileIn(manifest, 'metadata.json')).then(parseMetadata),
+  ])
+  checkLabels(metadata, countOutputs(model.modelTopology) ?? metadata.labels.length)
+  const pieces = weightPieces(model, manifest)
+  room.wanted = pieces.map(({ sha256 }) => sha256)
+  await fetchMissing(means, base, pieces)
+  return {
+    id: files.manifest.sha256,
+    version: plain,
+    metadata,
+    topology: model.modelTopology,
+    specs: model.weightsManifest.flatMap(({ weights }) => weights),
+    shards: pieces.map(({ sha256, size }) => ({ sha256, size })),
+  }
+}
+
+/**
+ * @param {Means} means
+ * @param {URL} base
+ * @param {Piece[]} pieces
+ */
+async function fetchMissing(means, base, pieces) {
+  const missing = await means.cache.missing(pieces)
+  const totalBytes = missing.reduce((total, { size }) => total + size, 0)
+  let doneBytes = 0
+  for (const piece of missing) {
+    const onProgress = (/** @type {number} */ received) => means.onProgress(doneBytes + received, totalBytes)
+    await fetchShard(means, new URL(piece.path, base), piece, onProgress)
+    doneBytes += piece.size
+    means.onProgress(doneBytes, totalBytes)
+  }
+}
+
+/**
+ * Do something that needs room on the device; where there is none, make some and do it again, once.
+ *
+ * @template T
+ * @param {ModelCache} cache
+ * @param {(room: { wanted: string[] }) => Promise<T>} work
+ * @returns {Promise<T>}
+ */
+async function withRoom(cache, work) {
+  const room = { wanted: /** @type {string[]} */ ([]) }
+  try {
+    return await work(room)
+  } catch (error) {
+    if (!(error instanceof NoRoomError)) throw error
+    await cache.sweep({ hard: true, wanted: room.wanted })
+    return work(room)
+  }
+}
+
+/**
+ * Report why a version could not be had, and remember it if it never can.
+ *
+ * @param {Means} means
+ * @param {unknown} error
+ * @param {{ id: string, version: string, isShadow: boolean }} about
+ */
+async function lament({ cache, report, signal }, error, { id, version, isShadow }) {
+  if (signal?.aborted) return
+  const reason = error instanceof Error ? error.message : String(error)
+  if (error instanceof ModelError) await cache.refuse({ id, version: plainVersion(version), reason })
+  report(kindOf(error), reason, { version, isShadow })
+}
+
+/**
+ * @param {unknown} error
+ * @returns {EventKind}
+ */
+function kindOf(error) {
+  if (error instanceof ChecksumError) return 'checksum_failure'
+  return error instanceof DownloadError || error instanceof NoRoomError ? 'download_failure' : 'load_failure'
+}

@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { QueueFullError } from '../core/errors.js'
+import { SalesQueue } from '../io/sales.js'
+import { Server } from '../io/server.js'
+import { newDatabase, nowhere, serve } from './world.js'
+
+const LINES = [{ productId: 'apple', quantity: 2 }]
+
+/** A server that books each id once, and can be told to be worse. */
+class Till {
+  /** @type {Map<string, any>} */
+  booked = new Map()
+  /** @type {((asked: import('./world.js').Asked, log: import('./world.js').Asked[]) => import('./world.js').Reply | null) | null} */
+  trouble = null
+
+  /**
+   * @param {import('./world.js').Asked} asked
+   * @param {import('./world.js').Asked[]} log
+   * @returns {import('./world.js').Reply}
+   */
+  answer(asked, log) {
+    const trouble = this.trouble?.(asked, log)
+    if (trouble) return trouble
+    for (const sale of asked.body.sales) this.booked.set(sale.id, sale)
+    return { body: { sales: asked.body.sales.map((/** @type {any} */ { id }) => ({ id, recorded: true, receivedAt: 'now' })) } }
+  }
+}
+
+/**
+ * @param {import('node:test').TestContext} t
+ * @param {{ isOffline?: boolean }} [options]
+ */
+async function world(t, { isOffline = false } = {}) {
+  const database = await newDatabase(t)
+  const till = new Till()
+  const { url, log } = await serve(t, (asked, seen) => till.answer(asked, seen))
+  const lock = `sales ${url}`
+  const open = (/** @type {string} */ serverUrl) => {
+    const queue = new SalesQueue(database, new Server({ serverUrl, token: 'secret' }), { channel: 'T_1', lock })
+    t.after(() => queue.stop())
+    return queue
+  }
+  return { database, till, log, url, queue: open(isOffline ? await nowhere(t) : url), open }
+}
+
+test('a sale is sent with its id and the token, and then it is gone from the queue', async (t) => {
+  const { queue, till, log } = await world(t)
+  const id = await queue.put({ at: '2026-11-20T12:00:00Z', lines: LINES })
+  assert.deepEqual(await queue.send(), { waiting: 0, refused: [], words: 'All sales are sent.' })
+  assert.deepEqual(till.booked.get(id), { id, at: '2026-11-20T12:00:00Z', lines: LINES })
+  assert.equal(log[0].path, '/api/v1/channels/T_1/sales')
+  assert.equal(log[0].headers.authorization, 'Bearer secret')
+  assert.equal(await queue.fate(id), 'sent')
+})
+
+test('every sale gets an id of its own before it is tried', async (t) => {
+  const { queue } = await world(t, { isOffline: true })
+  const ids = await Promise.all(Array.from({ length: 20 }, () => queue.put({ lines: LINES })))
+  assert.equal(new Set(ids).size, 20)
+  assert.ok(ids.every((id) => /^[0-9a-f-]{36}$/.test(id)))
+})
+
+test('the 101st waiting sale is refused with words, and the hundred are sent when the network is back', async (t) => {
+  const { queue, open, url, till } = await world(t, { isOffline: true })
+  const ids = []
+  for (let number = 0; number < 100; number += 1) ids.push(await queue.put({ lines: LINES }))
+  await assert.rejects(queue.put({ lines: LINES }), (error) => error instanceof QueueFullError && /100 sales are waiting/.test(error.message))
+  const offline = await queue.send()
+  assert.equal(offline.waiting, 100)
+  assert.match(offline.words, /^No connection.* 100 sales wait to be sent\.$/)
+  assert.equal((await open(url).send()).waiting, 0)
+  assert.deepEqual([...till.booked.keys()], ids)
+})
+
+test('a hundred sales that are put at once are a hundred, and not one more', async (t) => {
+  const { queue } = await world(t, { isOffline: true })
+  const results = await Promise.allSettled(Array.from({ length: 120 }, () => queue.put({ lines: LINES })))
+  assert.equal(results.filter(({ status }) => status === 'fulfilled').length, 100)
+  assert.equal((await queue.outcome()).waiting, 100)
+})
+
+test('a sale whose answer was lost is sent again under the same id', async (t) => {
+  const { queue, till, log } = await world(t)
+  till.trouble = ({ body }, { length }) => {
+    if (length > 1) return null
+    till.booked.set(body.sales[0].id, 'the first time')
+    return { body: 'x'.repeat(100), cutAfter: 10 }
+  }
+  const id = await queue.put({ lines: LINES })
+  assert.equal((await queue.send()).waiting, 1)
+  assert.equal((await queue.send()).waiting, 0)
+  assert.deepEqual(log.map(({ body }) => body.sales[0].id), [id, id])
+  assert.equal(till.booked.size, 1)
+})
+
+test('the same button twice is one sale, also when it has been sent in between', async (t) => {
+  const { queue, till, log } = await world(t)
+  const sale = { id: 'chosen-by-the-page', lines: LINES }
+  await Promise.all([queue.put(sale), queue.put(sale)])
+  await queue.send()
+  await queue.put(sale)
+  await queue.send()
+  assert.deepEqual([till.booked.size, log.length], [1, 1])
+})
+
+test('a sale of what is sold no more is set aside with the reason, and the others are sent', async (t) => {
+  const { queue, till } = await world(t)
+  till.trouble = ({ body }) => {
+    const place = body.sales.findIndex((/** @type {any} */ { lines }) => lines[0].productId === 'fig')
+    const errors = [{ field: `body.sales.${place}.lines.0.productId`, detail: 'Product not found: fig' }]
+    return place < 0 ? null : { status: 422, body: { detail: 'Product not found', errors } }
+  }
+  for (const productId of ['apple', 'fig', 'pear']) await queue.put({ id: `sale-of-${productId}`, lines: [{ productId, quantity: 1 }] })
+  const { waiting, refused, words } = await queue.send()
+  assert.deepEqual([...till.booked.keys()], ['sale-of-apple', 'sale-of-pear'])
+  assert.deepEqual([waiting, refused.map(({ id, reason }) => [id, reason])], [0, [['sale-of-fig', 'Product not found: fig']]])
+  assert.equal(words, '1 sale was refused: look at it.')
+  assert.equal(await queue.fate('sale-of-fig'), 'refused')
+})
+
+test('sales that are set aside take no place from others, and go when a person has looked', async (t) => {
+  const { queue, till, database } = await world(t)
+  till.trouble = () => ({ status: 422, body: { detail: 'no' } })
+  for (let number = 0; number < 30; number += 1) await queue.put({ lines: LINES })
+  assert.equal((await queue.send()).refused.length, 30)
+  const [{ id }] = (await queue.outcome()).refused
+  await queue.dismiss(id)
+  assert.equal((await queue.outcome()).refused.length, 29)
+  assert.equal(await database.count('sales'), 29)
+})
+
+test('a waiting sale cannot be dismissed', async (t) => {
+  const { queue } = await world(t, { isOffline: true })
+  await queue.dismiss(await queue.put({ lines: LINES }))
+  assert.equal((await queue.outcome()).waiting, 1)
+})
+
+test('without a login all sales stay, and it says so', async (t) => {
+  const { queue, till, log } = await world(t)
+  till.trouble = () => ({ status: 401, body: {} })
+  await queue.put({ lines: LINES })
+  await queue.put({ lines: LINES })
+  assert.match((await queue.send()).words, /^Log in again.* 2 sales wait/)
+  till.trouble = null
+  assert.equal((await queue.send()).waiting, 0)
+  assert.ok(log.length >= 2)
+})
+
+test('a server in trouble loses nothing', async (t) => {
+  const { queue, till } = await world(t)
+  await queue.put({ lines: LINES })
+  for (const status of [500, 503, 429, 404, 200, 502]) {
+    till.trouble = () => ({ status, body: { sales: [] } })
+    assert.equal((await queue.send()).waiting, 1, String(status))
+  }
+})
+
+test('two who send at once send each sale once', async (t) => {
+  const { queue, open, url, till, log } = await world(t, { isOffline: true })
+  for (let number = 0; number < 60; number += 1) await queue.put({ lines: LINES })
+  await Promise.all([open(url).send(), open(url).send(), open(url).send()])
+  const sent = log.flatMap(({ body }) => body.sales.map((/** @type {any} */ { id }) => id))
+  assert.deepEqual([sent.length, new Set(sent).size, till.booked.size], [60, 60, 60])
+})
+
+test('a sale that is put while others are being sent is sent, too', async (t) => {
+  const { queue, till } = await world(t)
+  let second = Promise.resolve('')
+  till.trouble = (_, { length }) => {
+    if (length === 1) second = queue.put({ lines: LINES })
+    return null
+  }
+  await queue.put({ lines: LINES })
+  await queue.send()
+  await second
+  await queue.send()
+  assert.deepEqual([till.booked.size, (await queue.outcome()).waiting], [2, 0])
+})
+
+test('the device remembers the last 500 receipts, and no more', async (t) => {
+  const { queue, database } = await world(t)
+  for (let round = 0; round < 6; round += 1) {
+    for (let number = 0; number < 100; number += 1) await queue.put({ id: `sale-${round}-${number}`, lines: LINES })
+    await queue.send()
+  }
+  assert.equal(await database.count('receipts'), 500)
+  assert.deepEqual([await queue.fate('sale-0-0'), await queue.fate('sale-5-99')], ['unknown', 'sent'])
+})
