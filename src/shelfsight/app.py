@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 
 from shelfsight import __version__
+from shelfsight.access.keys import url_secrets
+from shelfsight.access.limits import RequestLimits
 from shelfsight.access.tokens import authenticate
-from shelfsight.api import access_routes, health
+from shelfsight.api import access_routes, health, key_routes
 from shelfsight.api.bounds import RequestBounds
 from shelfsight.api.idempotency import KEY_PARAMETER, Idempotency
 from shelfsight.api.problems import MEDIA_TYPE, ProblemDocument, UnexpectedErrors, add_problem_handlers
 from shelfsight.api.services import Services
 from shelfsight.catalog import routes as catalog
+from shelfsight.delivery import routes as delivery
+from shelfsight.delivery.config.serve import ConfigDelivery, Outside
+from shelfsight.delivery.downloads import Downloads
 from shelfsight.delivery.files import FileDelivery
+from shelfsight.delivery.published import Published
+from shelfsight.delivery.supabase.wire import SupabaseWire
 from shelfsight.jobs import routes as trainings
 from shelfsight.registry import routes as registry
 from shelfsight.registry.layout import SERVED_AT
 from shelfsight.registry.publish import open_registry
-from shelfsight.web import admin, setup
+from shelfsight.rollout import routes as rollout
+from shelfsight.telemetry import routes as telemetry
+from shelfsight.till import routes as till
+from shelfsight.web import admin, setup, till_page
 from shelfsight.web.headers import SecurityHeaders
+from shelfsight.webhooks import routes as webhooks
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from shelfsight.settings import ServiceSettings
@@ -33,6 +47,11 @@ _TAGS = [
     {"name": "channels", "description": "Shops, and their settings"},
     {"name": "products", "description": "What a channel sells, with pictures"},
     {"name": "versions", "description": "Published recognisers of a channel"},
+    {"name": "rollouts", "description": "How a new version reaches devices, and how it is taken back"},
+    {"name": "delivery", "description": "Their files on the way to devices"},
+    {"name": "events", "description": "What devices report"},
+    {"name": "sales", "description": "What tills sell, booked once each; and the product list they search"},
+    {"name": "webhooks", "description": "Events sent to other servers, signed"},
     {"name": "trainings", "description": "How they come to be"},
     {"name": "access", "description": "Administrators, tokens, and the audit"},
     {"name": "health", "description": "For what watches this server"},
@@ -53,7 +72,13 @@ def open_services(settings: ServiceSettings) -> Services:
         StorageError: the storage cannot be used.
     """
     registry = open_registry(settings)
-    return Services(database=registry.database, storage=registry.storage)
+    return Services(
+        database=registry.database,
+        storage=registry.storage,
+        webhook_networks=settings.webhook_networks,
+        assets_url=settings.assets_url,
+        limits=RequestLimits(settings.requests_per_minute),
+    )
 
 
 def build_app(services: Services) -> FastAPI:
@@ -66,44 +91,79 @@ def build_app(services: Services) -> FastAPI:
         docs_url=None,  # Swagger UI comes from elsewhere, which no page here may load
         redoc_url=None,
         responses=_PROBLEMS,
+        lifespan=_lifespan,
     )
     app.state.services = services
     add_problem_handlers(app)
-    for room in (catalog, registry, trainings, access_routes, health, setup, admin):
+    rooms = (catalog, registry, rollout, delivery, trainings, access_routes, key_routes, health, setup, admin)
+    for room in (*rooms, telemetry, till, webhooks, till_page):
         app.include_router(room.router)
     # Each wraps those before it.
     app.add_middleware(Idempotency)
     app.add_middleware(RequestBounds)
     app.add_middleware(UnexpectedErrors)
     app.add_middleware(SecurityHeaders)
-    files = FileDelivery(
+    published = Published(
         database=services.database,
         storage=services.storage,
         authenticate=partial(authenticate, services.database),
-        refusals=services.refusals,
+        secrets=partial(url_secrets, services.database),
     )
-    app.add_middleware(_InFront, prefix=f"{SERVED_AT}/", branch=files)
+    downloads = app.state.downloads = Downloads(services.database)
+    app.branches[f"{SERVED_AT}/"] = FileDelivery(
+        published=published, refusals=services.refusals, downloads=downloads, rate=services.limits
+    )
+    app.branches["/storage/"] = app.branches["/rest/"] = SupabaseWire(
+        database=services.database,
+        storage=services.storage,
+        published=published,
+        refusals=services.refusals,
+        downloads=downloads,
+        rate=services.limits,
+    )
+    app.branches["/functions/"] = app.branches["/v1/"] = ConfigDelivery(
+        Outside(
+            database=services.database,
+            storage=services.storage,
+            authenticate=partial(authenticate, services.database),
+            refusals=services.refusals,
+            limits=services.limits,
+            assets_url=services.assets_url,
+        )
+    )
     return app
 
 
-class _InFront:
-    """ASGI middleware that gives paths to a branch with headers, limits and an audit of its own: files are fast."""
-
-    def __init__(self, app: ASGIApp, *, prefix: str, branch: ASGIApp) -> None:
-        self._app = app
-        self._prefix = prefix
-        self._branch = branch
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_for_branch = scope["type"] == "http" and scope["path"].startswith(self._prefix)
-        await (self._branch if is_for_branch else self._app)(scope, receive, send)
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    await app.state.downloads.close()
 
 
 class _Application(FastAPI):
-    """FastAPI, whose description knows what a problem looks like, and that every POST takes an Idempotency-Key."""
+    """FastAPI, with branches in front of it that answer devices fast, and a description that knows our problems.
+
+    Attributes:
+        branches: ASGI applications with headers, limits and an audit of their own, by the first part of their paths:
+            `/assets/`. What they get passes none of the middleware.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.branches: dict[str, ASGIApp] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or take part in the start and end of the server."""
+        if scope["type"] == "http":
+            path = scope["path"]
+            branch = self.branches.get(path[: path.find("/", 1) + 1])
+            if branch is not None and path != key_routes.PATH:  # which lies beside the configs, and is the API's
+                await branch(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
-        """Return the description of the API."""
+        """Return the description of the API, in which every POST takes an Idempotency-Key."""
         if self.openapi_schema is not None:
             return self.openapi_schema
         description = super().openapi()

@@ -13,6 +13,10 @@ from shelfsight.jobs.housekeeping import tidy
 from shelfsight.jobs.scheduler import scheduling
 from shelfsight.jobs.training import KIND, Trainer
 from shelfsight.registry.publish import open_registry
+from shelfsight.telemetry import store as telemetry
+from shelfsight.webhooks import store as webhooks
+from shelfsight.webhooks.sender import sending
+from shelfsight.webhooks.subscriptions import reach_of
 
 if TYPE_CHECKING:
     import threading
@@ -26,6 +30,8 @@ _TIDY_AT = "0 3 * * 0"  # Sundays, 03:00 UTC
 _FORGET_JOBS_AT = "30 3 * * *"
 _JOBS_KEPT = timedelta(days=30)
 _TICKS_KEPT = timedelta(days=14)
+_DELIVERIES_KEPT = timedelta(days=30)
+_EVENTS_KEPT = timedelta(days=30)
 
 
 def run_worker(settings: ServiceSettings, *, concurrency: int, stop: threading.Event) -> None:
@@ -39,7 +45,8 @@ def run_worker(settings: ServiceSettings, *, concurrency: int, stop: threading.E
     registry = open_registry(settings)
     try:
         trainer = Trainer(registry=registry, storage_url=settings.storage_url)
-        with working(settings, trainer, concurrency=concurrency):
+        webhooks_sent = sending(registry.database, reach_of(settings.webhook_networks))
+        with webhooks_sent, working(settings, trainer, concurrency=concurrency):
             stop.wait()
     finally:
         registry.database.close()
@@ -66,6 +73,8 @@ def working(
         engine.purge(before=now - _TICKS_KEPT, kind=CRON)
         with registry.database.write() as tx:
             workers.forget(tx, before=now - _JOBS_KEPT)
+            webhooks.purge(tx, before=now - _DELIVERIES_KEPT)
+            telemetry.forget(tx, now - _EVENTS_KEPT)
 
     engine.schedule("tidy", _TIDY_AT, tidy_up)
     engine.schedule("forget-jobs", _FORGET_JOBS_AT, forget_jobs)

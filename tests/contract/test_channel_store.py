@@ -22,6 +22,8 @@ from shelfsight.errors import ConflictError, NotFoundError, StaleWriteError, Usa
 from tests.contract.catalog import APPLE, MARIA, NOW, history, image, sha256
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from shelfsight.database.engine import Database
 
 
@@ -143,6 +145,14 @@ def test_a_deleted_channel_leaves_nothing_but_its_audit(database: Database) -> N
             connection.execute(insert(tables.version_blobs).values(**version, sha256=sha256(9)))
             stable = {**version, "file_path": "models/x.ort", "status": "active", "is_stable": True}
             connection.execute(insert(tables.model_metadata).values(stable))
+            candidate = {"version": "v1.0.1", "status": "testing", "is_stable": False, "rollout_percentage": 10}
+            connection.execute(insert(tables.model_metadata).values({**stable, **candidate}))  # triggers: a rollout
+            uploaded = {"bucket": "b", "path": "x", "id": "1", "sha256": "0", "size_bytes": 1, "media_type": "a/b"}
+            times = {"created_at": MARIA.at, "updated_at": MARIA.at}
+            connection.execute(insert(tables.objects).values(channel_id=channel_id, **uploaded, **times))
+            counted = {"hour": MARIA.at, "file": "x", "version": "", "actor": "nobody", "count": 1, "size_bytes": 1}
+            connection.execute(insert(tables.downloads).values(channel_id=channel_id, **counted))
+            _sell_and_tell(connection, channel_id)
             connection.execute(insert(tables.trainings).values(channel_id=channel_id))
             connection.execute(insert(tables.training_log).values(channel_id=channel_id, training_id=1, line="begun"))
             connection.execute(insert(tables.leases).values(name=f"publish:{channel_id}"))
@@ -169,6 +179,19 @@ def test_a_deleted_channel_leaves_nothing_but_its_audit(database: Database) -> N
         assert "gone" in set(connection.scalars(select(tables.audit.c.channel_id)))
         with pytest.raises(NotFoundError):
             channels.get(connection, "gone")
+
+
+def _sell_and_tell(connection: Connection, channel_id: str) -> None:
+    """Write a sale, and what a webhook is to be told of it."""
+    sold = {"id": "sale-0001", "at": NOW, "received_at": NOW, "fingerprint": "", "actor": ""}
+    connection.execute(insert(tables.sales).values(channel_id=channel_id, number=1, **sold))
+    line = {"sale_number": 1, "line": 1, "product_id": "p", "name": "Apple", "quantity": 1}
+    connection.execute(insert(tables.sale_lines).values(channel_id=channel_id, **line))
+    webhook = {"id": channel_id, "url": "", "events": [], "secret": "", "created_at": NOW, "created_by": ""}
+    connection.execute(insert(tables.webhooks).values(channel_id=channel_id, **webhook))
+    told = {"message_id": "", "event": "", "body": "", "created_at": NOW, "next_at": NOW}
+    row = {"channel_id": channel_id, "webhook_id": channel_id, **told}
+    connection.execute(insert(tables.webhook_deliveries).values(row))
 
 
 def test_the_default_channel_cannot_be_deleted(database: Database) -> None:

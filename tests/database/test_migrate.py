@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from alembic import command
-from sqlalchemy import insert, inspect, text
+from sqlalchemy import insert, inspect, select, text
 
 from shelfsight.database import migrate
 from shelfsight.database.engine import Database, open_database
-from shelfsight.database.tables import SCHEMA, channels, metadata, public
+from shelfsight.database.tables import SCHEMA, channels, metadata, public, rollouts
 from shelfsight.errors import ConflictError, DatabaseError, SchemaError, UsageError
 
 if TYPE_CHECKING:
@@ -110,6 +110,37 @@ def test_a_database_of_the_first_schema_is_upgraded_and_keeps_its_rows(empty: Da
     migrate.prepare(empty)
     with empty.read() as tx:
         assert tx.execute(text("SELECT version, done, stage FROM trainings")).all() == [("v1.0.0", 0, "")]
+
+
+def test_a_rollout_that_runs_goes_on_under_the_next_schema(empty: Database) -> None:
+    with migrate._exclusive(empty) as connection:
+        command.upgrade(migrate._config(connection), "0003")
+    stable = "status = 'active', rollout_percentage = 100, is_stable = true"
+    with empty.write() as tx:
+        for version in ("v1.0.0", "v1.1.0", "v1.2.0", "v1.3.0", "v1.4.0"):
+            columns = "(version, file_path, channel_id)"
+            tx.execute(text(f"INSERT INTO model_metadata {columns} VALUES ('{version}', '', 'default')"))
+        for version, changed in (
+            ("v1.0.0", stable),
+            ("v1.1.0", stable),  # v1.0.0 was left active, with all of the devices
+            ("v1.2.0", "rollout_percentage = 25"),
+            ("v1.3.0", "shadow_mode = true, shadow_percentage = 10"),
+            ("v1.4.0", "status = 'deprecated', rollout_percentage = 50"),
+        ):
+            tx.execute(text(f"UPDATE model_metadata SET {changed} WHERE version = '{version}'"))
+    migrate.upgrade(empty)
+    migrate.prepare(empty)
+    with empty.read() as tx:
+        found = tx.execute(select(rollouts).order_by(rollouts.c.version)).all()
+        shares = tx.execute(text("SELECT version, rollout_percentage FROM model_metadata ORDER BY version")).all()
+    assert [(one.version, one.ended_at, one.outcome) for one in found] == [("v1.2.0", None, ""), ("v1.3.0", None, "")]
+    assert len({salt for one in found for salt in (one.salt, one.shadow_salt)}) == 4
+    assert [share for _, share in shares] == [0, 100, 25, 0, 50]
+    with empty.write() as tx:
+        tx.execute(text(f"UPDATE model_metadata SET {stable} WHERE version = 'v1.2.0'"))
+    with empty.read() as tx:
+        ended = tx.execute(select(rollouts.c.version, rollouts.c.outcome).order_by(rollouts.c.version)).all()
+    assert ended == [("v1.2.0", "stable"), ("v1.3.0", "")]
 
 
 def _pretend(database: Database, version: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from shelfsight.database import migrate
+from shelfsight.database import migrate, tables
 from shelfsight.database.engine import Database, open_database
 from shelfsight.errors import ConflictError
 
@@ -22,6 +23,7 @@ INSERT = """
 INSERT INTO model_metadata (version, file_path, file_size_bytes, checksum_sha256, architecture, quantization, status)
 VALUES ('v1.1.0', 'models/shelf_v1.1.0.ort', 2650000, 'ab', 'mobilenet_v2', 'INT8', 'testing')
 """
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 ROW = "INSERT INTO model_metadata (channel_id, version, file_path, status) VALUES"
 LIST = """
 SELECT version, rollout_percentage, status, is_stable, created_at FROM model_metadata
@@ -99,11 +101,11 @@ def test_an_operators_statements_run_as_they_are(postgresql: Database) -> None:
 
 
 def test_a_superusers_update_hits_the_row_of_the_sessions_channel_alone(shops: Database) -> None:
-    update = "UPDATE model_metadata SET rollout_percentage = 10 WHERE version = 'v1.1.0'"
+    statement = "UPDATE model_metadata SET rollout_percentage = 10 WHERE version = 'v1.1.0'"
     with session(shops) as sql:
-        assert sql.execute(text(update)).rowcount == 1
+        assert sql.execute(text(statement)).rowcount == 1
     with session(shops, "SET shelfsight.channel = 'T_2'") as sql:
-        assert sql.execute(text(update)).rowcount == 1
+        assert sql.execute(text(statement)).rowcount == 1
         assert sql.execute(text("DELETE FROM model_metadata WHERE version = 'v1.0.0'")).rowcount == 1
     changed = "SELECT channel_id FROM model_metadata WHERE rollout_percentage = 10 ORDER BY 1"
     with shops.read() as sql:
@@ -336,9 +338,217 @@ def test_a_change_wakes_who_listens(postgresql: Database) -> None:
 def test_ml_models_is_the_history_with_failures(database: Database) -> None:
     _version(database, "v1.0.0", stable=True)
     with database.write() as tx:
-        insert = "INSERT INTO trainings (channel_id, version, status) VALUES ('default', :v, :s)"
-        tx.execute(text(insert), {"v": "v1.0.0", "s": "ready"})
-        tx.execute(text(insert), {"v": None, "s": "failed"})
+        training = "INSERT INTO trainings (channel_id, version, status) VALUES ('default', :v, :s)"
+        tx.execute(text(training), {"v": "v1.0.0", "s": "ready"})
+        tx.execute(text(training), {"v": None, "s": "failed"})
     with database.read() as tx:
         found = rows(tx, "SELECT version, active FROM ml_models ORDER BY id")
     assert [(version, bool(active)) for version, active in found] == [("v1.0.0", True), (None, False)]
+
+
+def _rollouts(database: Database) -> list[Any]:
+    with database.read() as tx:
+        return list(tx.execute(select(tables.rollouts).order_by(tables.rollouts.c.id)))
+
+
+def _sequence(database: Database) -> int:
+    with database.read() as tx:
+        return int(tx.scalar(text(f"SELECT sequence FROM {_channels(database)} WHERE id = 'default'")) or 0)
+
+
+def _change(database: Database, version: str, columns: str) -> None:
+    with database.write(actor="anna") as tx:
+        tx.execute(text(f"UPDATE model_metadata SET {columns} WHERE version = '{version}'"))
+
+
+@pytest.mark.parametrize("begins", ["rollout_percentage = 10", "shadow_mode = true, shadow_percentage = 10"])
+@pytest.mark.parametrize(
+    ("ends", "outcome"),
+    [
+        ("rollout_percentage = 0, shadow_mode = false", "stopped"),
+        ("status = 'deprecated'", "stopped"),
+        ("status = 'active', is_stable = true", "stable"),
+    ],
+)
+def test_a_rollout_is_a_row_from_the_first_share_to_the_last(
+    database: Database, begins: str, ends: str, outcome: str
+) -> None:
+    _version(database, "v1.1.0", status="testing")
+    assert _rollouts(database) == []
+    _change(database, "v1.1.0", begins)
+    (begun,) = _rollouts(database)
+    assert (begun.version, begun.started_by, begun.outcome, begun.ended_at) == ("v1.1.0", "anna", "", None)
+    assert (begun.stages_bp, begun.platforms, begun.tiers, begun.held_at) == ([1000, 5000], [], [], None)
+    assert begun.started_at <= begun.stage_at
+    _change(database, "v1.1.0", ends)
+    (ended,) = _rollouts(database)
+    assert (ended.outcome, ended.salt, ended.shadow_salt) == (outcome, begun.salt, begun.shadow_salt)
+    assert ended.ended_at >= begun.started_at
+
+
+def test_a_share_without_its_mode_begins_no_rollout(database: Database) -> None:
+    _version(database, "v1.1.0", status="testing")
+    for columns in ("shadow_percentage = 10", "shadow_percentage = 0, shadow_mode = true", "status = 'active'"):
+        _change(database, "v1.1.0", columns)
+    assert _rollouts(database) == []
+
+
+def test_a_version_inserted_with_a_share_is_rolled_out(database: Database) -> None:
+    with database.write(actor="anna") as tx:
+        columns = "channel_id, version, file_path, rollout_percentage"
+        tx.execute(text(f"INSERT INTO model_metadata ({columns}) VALUES ('default', 'v1.1.0', '', 5)"))
+    (begun,) = _rollouts(database)
+    assert (begun.version, begun.started_by) == ("v1.1.0", "anna")
+    with database.write() as tx:
+        tx.execute(text("DELETE FROM model_metadata"))
+    assert [one.outcome for one in _rollouts(database)] == ["stopped"]
+
+
+def test_who_is_in_stays_in_until_the_next_rollout(database: Database) -> None:
+    _version(database, "v1.1.0", status="testing")
+    for _ in range(2):
+        _change(database, "v1.1.0", "shadow_mode = true, shadow_percentage = 10")
+        for columns in (
+            "rollout_percentage = 10",
+            "shadow_mode = false",
+            "rollout_percentage = 90",
+            "accuracy = 0.5",
+        ):
+            _change(database, "v1.1.0", columns)
+        _change(database, "v1.1.0", "rollout_percentage = 0")
+    first, second = _rollouts(database)
+    assert len({first.salt, first.shadow_salt, second.salt, second.shadow_salt}) == 4
+    assert all(len(salt) >= 16 for salt in (first.salt, first.shadow_salt))
+
+
+def test_the_stage_has_a_time_that_other_changes_leave_alone(database: Database) -> None:
+    _version(database, "v1.1.0", status="testing")
+    _change(database, "v1.1.0", "rollout_percentage = 10")
+    with database.write() as tx:
+        tx.execute(update(tables.rollouts).values(stage_at=LONG_AGO))
+    _change(database, "v1.1.0", "accuracy = 0.5, rollback_threshold = 0.1")
+    assert _rollouts(database)[0].stage_at == LONG_AGO
+    _change(database, "v1.1.0", "rollout_percentage = 50")
+    assert _rollouts(database)[0].stage_at > LONG_AGO
+
+
+@pytest.mark.parametrize("outcome", ["rolled_back", "halted"])
+def test_how_a_rollout_ends_may_be_said_before_it_does(database: Database, outcome: str) -> None:
+    _version(database, "v1.1.0", status="testing")
+    _change(database, "v1.1.0", "rollout_percentage = 10")
+    with database.write() as tx:
+        tx.execute(update(tables.rollouts).values(outcome=outcome))
+        tx.execute(text("UPDATE model_metadata SET rollout_percentage = 0"))
+    assert [one.outcome for one in _rollouts(database)] == [outcome]
+
+
+def test_whom_a_rollout_is_for_and_who_draws_counts_as_a_change_and_a_hold_does_not(database: Database) -> None:
+    _version(database, "v1.1.0", status="testing")
+    _change(database, "v1.1.0", "rollout_percentage = 10")
+    before = _sequence(database)
+    changes: list[dict[str, Any]] = [
+        {"salt": "new"},
+        {"shadow_salt": "new"},
+        {"platforms": ["web"]},
+        {"tiers": ["low"]},
+    ]
+    for number, changed in enumerate(changes, start=1):
+        with database.write() as tx:
+            tx.execute(update(tables.rollouts).values(changed))
+        assert _sequence(database) == before + number
+    with database.write() as tx:
+        tx.execute(update(tables.rollouts).values(held_at=LONG_AGO, reason="wait", stages_bp=[500]))
+    assert _sequence(database) == before + 4
+
+
+def test_a_version_has_one_open_rollout_and_a_known_outcome(database: Database) -> None:
+    _version(database, "v1.1.0", status="testing")
+    _change(database, "v1.1.0", "rollout_percentage = 10")
+    with pytest.raises(ConflictError), database.write() as tx:
+        tx.execute(insert(tables.rollouts).values(channel_id="default", version="v1.1.0"))
+    with pytest.raises(ConflictError), database.write() as tx:
+        tx.execute(update(tables.rollouts).values(outcome="lost"))
+
+
+@pytest.mark.parametrize(
+    "takes_it",
+    [
+        "status = 'active', is_stable = true, rollout_percentage = 100 WHERE version = 'v1.1.0'",  # another
+        "is_stable = false WHERE version = 'v1.0.0'",
+    ],
+)
+def test_who_stops_being_stable_is_no_candidate(database: Database, takes_it: str) -> None:
+    _version(database, "v1.0.0", status="testing")
+    _change(database, "v1.0.0", "shadow_mode = true, shadow_percentage = 10")
+    _change(database, "v1.0.0", "status = 'active', is_stable = true, rollout_percentage = 100")
+    _version(database, "v1.1.0", status="testing")
+    with database.write() as tx:
+        tx.execute(text(f"UPDATE model_metadata SET {takes_it}"))
+    with database.read() as tx:
+        row = tx.execute(
+            text(
+                "SELECT is_stable, status, rollout_percentage, shadow_mode, shadow_percentage FROM model_metadata "
+                "WHERE version = 'v1.0.0'"
+            )
+        ).one()
+    assert (bool(row[0]), row[1], row[2], bool(row[3]), row[4]) == (False, "active", 0, False, 0)
+    assert [(one.version, one.outcome) for one in _rollouts(database)] == [("v1.0.0", "stable")]
+
+
+def test_who_is_inserted_as_stable_takes_the_share_too(database: Database) -> None:
+    _version(database, "v1.0.0", stable=True)
+    _change(database, "v1.0.0", "rollout_percentage = 100")
+    _version(database, "v1.1.0", stable=True)
+    with database.read() as tx:
+        shares = rows(tx, "SELECT version, rollout_percentage FROM model_metadata ORDER BY version")
+    assert shares == [("v1.0.0", 0), ("v1.1.0", 0)]
+    assert _rollouts(database) == []
+
+
+@pytest.mark.parametrize("share", ["rollout_percentage = 50", "shadow_mode = true, shadow_percentage = 20"])
+def test_who_stops_being_stable_keeps_the_share_that_the_statement_gives(database: Database, share: str) -> None:
+    _version(database, "v1.0.0", stable=True)
+    _change(database, "v1.0.0", "rollout_percentage = 100")
+    _change(database, "v1.0.0", f"is_stable = false, {share}")
+    assert [(one.version, one.outcome) for one in _rollouts(database)] == [("v1.0.0", "")]
+    with database.read() as tx:
+        row = tx.execute(text("SELECT rollout_percentage, shadow_mode, shadow_percentage FROM model_metadata")).one()
+    expected = (50, False, 0) if "rollout" in share else (0, True, 20)
+    assert (row[0], bool(row[1]), row[2]) == expected
+
+
+def test_service_role_rolls_out_and_reads_the_rollout_and_writes_it_not(shops: Database) -> None:
+    with session(shops, "SET LOCAL ROLE service_role") as sql:
+        where = "WHERE channel_id = 'T_2' AND version = 'v1.1.0'"
+        sql.execute(text(f"UPDATE model_metadata SET rollout_percentage = 10 {where}"))
+        assert rows(sql, "SELECT channel_id, version, started_by FROM shelfsight.rollouts") == [
+            ("T_2", "v1.1.0", "sql:service_role")
+        ]
+    for statement in ("UPDATE shelfsight.rollouts SET salt = 'mine'", "DELETE FROM shelfsight.rollouts"):
+        with session(shops, "SET LOCAL ROLE service_role") as sql, pytest.raises(DBAPIError, match="denied"):
+            sql.execute(text(statement))
+
+
+@pytest.mark.parametrize("role", ["anon", "authenticated"])
+@pytest.mark.parametrize("table", ["rollouts", "signing_keys", "objects", "downloads"])
+def test_the_public_reads_nothing_of_rollouts_and_keys(shops: Database, role: str, table: str) -> None:
+    with session(shops, f"SET LOCAL ROLE {role}") as sql, pytest.raises(DBAPIError, match="permission denied"):
+        sql.execute(text(f"SELECT * FROM shelfsight.{table}"))
+
+
+def test_an_owner_who_is_no_superuser_rolls_out(owned: Database) -> None:
+    migrate.prepare(owned)
+    with session(owned) as sql:
+        sql.execute(text(INSERT))
+        sql.execute(text("UPDATE model_metadata SET rollout_percentage = 10 WHERE version = 'v1.1.0'"))
+        stable = "status = 'active', is_stable = true, rollout_percentage = 100"
+        sql.execute(text(f"UPDATE model_metadata SET {stable} WHERE version = 'v1.1.0'"))
+        sql.execute(text(INSERT.replace("v1.1.0", "v1.2.0")))
+        sql.execute(text(f"UPDATE model_metadata SET {stable} WHERE version = 'v1.2.0'"))
+        assert rows(sql, "SELECT version, rollout_percentage FROM model_metadata ORDER BY 1") == [
+            ("v1.1.0", 0),
+            ("v1.2.0", 100),
+        ]
+    assert [(one.version, one.outcome, one.started_by) for one in _rollouts(owned)] == [
+        ("v1.1.0", "stable", "sql:keeper")
+    ]

@@ -6,15 +6,20 @@ import asyncio
 import hashlib
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, update
 
+from shelfsight.access.keys import UrlSecret
+from shelfsight.access.limits import RequestLimits
 from shelfsight.access.rules import Caller
+from shelfsight.access.url_tokens import Grant, issue
 from shelfsight.bundle.documents import BackboneEntry, BlobEntry, FileEntry, Manifest
 from shelfsight.database.tables import channels, model_metadata, version_blobs
+from shelfsight.delivery.downloads import Downloads
 from shelfsight.delivery.files import FileDelivery
+from shelfsight.delivery.published import Published
 from shelfsight.errors import AuthenticationError
 
 if TYPE_CHECKING:
@@ -36,6 +41,8 @@ CALLERS = {
     "device": Caller(actor="token:device", scopes=frozenset({"device"}), channel="secret"),
     "stranger": Caller(actor="token:stranger", scopes=frozenset({"channel:other:write"})),
 }
+
+SECRET = UrlSecret(id="k1", secret=b"1" * 32)
 
 
 def sha256(data: bytes) -> str:
@@ -97,20 +104,25 @@ class Shop:
         *,
         limits: ContentLimits | None = None,
         real_clock: Callable[[], float] | None = None,
+        per_minute: int = 0,
     ) -> None:
         self.database = database
         self.storage = storage
         self.clock = Clock()
+        self.secrets: tuple[UrlSecret, ...] = (SECRET,)
         self.refusals = NotedRefusals()
         self.runner = asyncio.Runner()
-        self.app = FileDelivery(
+        self.downloads = Downloads(database)
+        self.published = Published(
             database=database,
             storage=storage,
             authenticate=authenticate,
-            refusals=self.refusals,
+            secrets=lambda: self.secrets,
             limits=limits,
             clock=real_clock or self.clock,
         )
+        rate = RequestLimits(per_minute, clock=self.clock)
+        self.app = FileDelivery(published=self.published, refusals=self.refusals, downloads=self.downloads, rate=rate)
 
     def add_channel(self, channel: str, *, visibility: str = "public") -> None:
         """Add a channel whose token is `ck_` and its id."""
@@ -170,11 +182,15 @@ class Shop:
         with self.database.write() as tx:
             tx.execute(delete(model_metadata).where(*where))
 
-    def get(self, path: str, /, method: str = "GET", **headers: str) -> Reply:
-        """Ask for a path under /assets/ml-models/."""
-        return self.runner.run(self.ask(path, method, **headers))
+    def sign(self, grant: Grant, *, seconds: float = 60) -> str:
+        """Return a query with a token for a grant, which ends so many seconds from now."""
+        return f"?token={issue(SECRET, grant, expires_at=datetime.now(UTC) + timedelta(seconds=seconds))}"
 
-    async def ask(self, path: str, /, method: str = "GET", **headers: str) -> Reply:
+    def get(self, path: str, /, method: str = "GET", *, address: str = "192.0.2.7", **headers: str) -> Reply:
+        """Ask for a path under /assets/ml-models/."""
+        return self.runner.run(self.ask(path, method, address=address, **headers))
+
+    async def ask(self, path: str, /, method: str = "GET", *, address: str = "192.0.2.7", **headers: str) -> Reply:
         """Ask for a path, with `if_none_match` and so on as headers; `?…` is the query."""
         raw, _, query = (path if path.startswith("/") else f"/assets/ml-models/{path}").partition("?")
         scope = {
@@ -184,7 +200,7 @@ class Shop:
             "path": raw,
             "query_string": query.encode(),
             "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
-            "client": ("192.0.2.7", 5),
+            "client": (address, 5),
         }
         sent: list[Any] = []
 

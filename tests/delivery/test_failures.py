@@ -8,8 +8,9 @@ import pytest
 
 from shelfsight.delivery import store
 from shelfsight.delivery.content import ContentLimits
+from shelfsight.delivery.grants import version_grant
 from shelfsight.errors import DatabaseError, StorageError
-from tests.delivery.shop import FILES, Shop
+from tests.delivery.shop import FILES, Shop, sha256
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -48,6 +49,50 @@ def test_database_that_does_not_answer_is_503(shop: Shop, monkeypatch: pytest.Mo
     monkeypatch.setattr(store, "find_channel", _fail_with(DatabaseError("no")))
     reply = shop.get("default/latest/model.json")
     assert (reply.status, reply.json["type"]) == (503, "urn:shelfsight:problem:database")
+
+
+BLOB = b"\0" * 8 + b"head" * 100
+PUBLIC = ("default/latest/model.json", "default/v1.0.0/weights.bin", f"blobs/{sha256(BLOB)}.bin")
+
+
+def _database_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("find_channel", "find_version", "find_blob_use", "uses_blob"):
+        monkeypatch.setattr(store, name, _fail_with(DatabaseError("no")))
+
+
+def test_public_model_outlives_the_database_by_an_hour(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.publish(blobs=[BLOB])
+    assert [shop.get(path).status for path in PUBLIC] == [200, 200, 200]
+    with monkeypatch.context() as patch:
+        _database_goes(patch)
+        for _ in range(3):
+            shop.clock.now_s += 1000
+            assert [shop.get(path).status for path in PUBLIC] == [200, 200, 200]
+        shop.clock.now_s += 1000
+        assert [shop.get(path).status for path in PUBLIC] == [503, 503, 503]
+    assert [shop.get(path).status for path in PUBLIC] == [200, 200, 200]
+
+
+def test_what_was_not_asked_for_before_the_database_went_is_503(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.publish("1.0.1")
+    shop.publish()
+    assert shop.get("default/latest/model.json").status == 200
+    _database_goes(monkeypatch)
+    shop.clock.now_s += 10
+    assert shop.get("default/v1.0.1/model.json").status == 503
+    assert shop.get("default/latest/model.json").status == 200
+
+
+def test_private_model_closes_with_the_database(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.add_channel("secret", visibility="private")
+    shop.publish(channel="secret", blobs=[BLOB])
+    query = shop.sign(version_grant("secret", "1.0.0"))
+    asked = [(path, {"apikey": "ck_secret"}) for path in ("secret/v1.0.0/model.json", f"blobs/{sha256(BLOB)}.bin")]
+    asked += [(path + query, {}) for path, _ in asked]
+    assert [shop.get(path, **headers).status for path, headers in asked] == [200] * 4
+    _database_goes(monkeypatch)
+    shop.clock.now_s += 2
+    assert [shop.get(path, **headers).status for path, headers in asked] == [503] * 4
 
 
 def test_what_nobody_expected_is_500(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

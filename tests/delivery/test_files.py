@@ -43,7 +43,7 @@ def test_headers_of_a_version(shop: Shop) -> None:
         "accept-ranges": "bytes",
         "x-content-type-options": "nosniff",
         "access-control-allow-origin": "*",
-        "access-control-expose-headers": "ETag, Content-Range, Accept-Ranges, Content-Length",
+        "access-control-expose-headers": "ETag, Content-Range, Accept-Ranges, Content-Length, Retry-After",
         "cross-origin-resource-policy": "cross-origin",
     }
 

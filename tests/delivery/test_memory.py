@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shelfsight.delivery.memory import BytesMemory, Flights, Memory, Recent
+from shelfsight.delivery.memory import AGAIN_S, BytesMemory, Flights, Memory, Recent
+from shelfsight.errors import DatabaseError
 from tests.delivery.shop import Clock
 
 
@@ -152,3 +154,106 @@ def test_empty_bytes_are_held_too(size_bytes: int) -> None:
     memory: BytesMemory[str] = BytesMemory(20)
     memory.put("a", bytes(size_bytes))
     assert memory.get("a") == bytes(size_bytes)
+
+
+class Lines:
+    """Asks over a line that may be cut: then it fails, when it is told to."""
+
+    def __init__(self) -> None:
+        self.cut = False
+        self.answer: str | None = "yes"
+        self.asked = 0
+
+    async def __call__(self) -> str | None:
+        self.asked += 1
+        await asyncio.sleep(0)
+        if self.cut:
+            raise DatabaseError("gone")
+        return self.answer
+
+
+def lasting(clock: Clock, **options: Any) -> Recent[str, str]:
+    return Recent(ttl_s=1, limit=10, clock=clock, **({"lasts_s": 3600} | options))
+
+
+def test_old_answer_will_do_while_nobody_answers() -> None:
+    async def ask() -> None:
+        clock, line = Clock(), Lines()
+        recent = lasting(clock)
+        assert await recent.get("key", line) == "yes"
+        line.cut = True
+        clock.now_s += 1
+        for _ in range(5):
+            assert await recent.get("key", line) == "yes"
+        assert line.asked == 2  # who came first has found out for all
+        clock.now_s += AGAIN_S
+        for _ in range(5):
+            assert await recent.get("key", line) == "yes"
+        await asyncio.sleep(0)
+        assert line.asked == 3  # on the side
+
+    asyncio.run(ask())
+
+
+def test_new_answer_counts_once_somebody_answers_again() -> None:
+    async def ask() -> None:
+        clock, line = Clock(), Lines()
+        recent = lasting(clock)
+        await recent.get("key", line)
+        line.cut = True
+        clock.now_s += 1
+        await recent.get("key", line)
+        line.cut, line.answer = False, "new"
+        clock.now_s += AGAIN_S
+        assert await recent.get("key", line) == "yes"
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert await recent.get("key", line) == "new"
+        line.answer = None
+        clock.now_s += 1
+        assert await recent.get("key", line) is None
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize("options", [{}, {"lasts": lambda answer: answer != "yes"}, {"lasts_s": 0}])
+def test_answer_that_does_not_last_is_not_given_for_long(options: dict[str, Any]) -> None:
+    async def ask() -> None:
+        clock, line = Clock(), Lines()
+        recent = lasting(clock, **options)
+        await recent.get("key", line)
+        line.cut = True
+        clock.now_s += 3600 if not options else 1
+        for _ in range(2):
+            with pytest.raises(DatabaseError):
+                await recent.get("key", line)
+
+    asyncio.run(ask())
+
+
+def test_question_that_was_never_answered_fails() -> None:
+    async def ask() -> None:
+        clock, line = Clock(), Lines()
+        recent = lasting(clock)
+        await recent.get("key", line)
+        line.cut = True
+        for _ in range(2):
+            with pytest.raises(DatabaseError):
+                await recent.get("other", line)
+
+    asyncio.run(ask())
+
+
+def test_error_that_has_another_reason_is_not_hidden() -> None:
+    async def fail() -> str:
+        raise ZeroDivisionError
+
+    async def ask() -> None:
+        clock, line = Clock(), Lines()
+        recent = lasting(clock)
+        await recent.get("key", line)
+        clock.now_s += 1
+        with pytest.raises(ZeroDivisionError):
+            await recent.get("key", fail)
+
+    asyncio.run(ask())

@@ -256,7 +256,9 @@ def test_no_media_type_makes_a_browser_run_a_file(media_type: str, served: str) 
         (b"Basic one", None, b"", ()),
         (b"Bearer ", b"", b"token=", ()),
         (None, None, b"token=a%2Bb", ("a+b",)),
-        (None, b"x" * 600, b"", ()),
+        (None, b"x" * 4096, b"", ("x" * 4096,)),
+        (None, b"x" * 4097, b"token=" + b"y" * 4097, ()),
+        (None, None, b"a=" + b"b" * 6200 + b"&token=c", ()),
     ],
 )
 def test_tokens_come_in_three_ways(
@@ -289,3 +291,48 @@ def test_checksum_is_that_of_the_phone_model_or_without_one_of_any_file(
 )
 def test_compression_pays_below_nine_tenths(media_type: str, compressed_bytes: int, pays: bool) -> None:
     assert rules.pays(media_type, 1000, compressed_bytes) == pays
+
+
+@pytest.mark.parametrize(
+    ("query", "value"),
+    [
+        (b"", None),
+        (b"download", b""),
+        (b"download=", b""),
+        (b"download=a+b%20c", b"a b c"),
+        (b"x=1&download=2&download=3", b"2"),
+        (b"downloads=1&Download=2", None),
+        (b"download=" + b"x" * 7000, None),
+    ],
+)
+def test_parameter_is_the_first_of_its_name(query: bytes, value: bytes | None) -> None:
+    assert rules.query_value(query, b"download") == value
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("", b"attachment"),
+        ("model (2).ort", b'attachment; filename="model (2).ort"'),
+        ("\u725b\u4e73.ort", b"attachment; filename=\"__.ort\"; filename*=UTF-8''%E7%89%9B%E4%B9%B3.ort"),
+        ('a"b\\c', b"attachment; filename=\"a_b_c\"; filename*=UTF-8''a%22b%5Cc"),
+        ("../../etc/passwd", b"attachment; filename=\".._.._etc_passwd\"; filename*=UTF-8''..%2F..%2Fetc%2Fpasswd"),
+        (
+            "a\r\nset-cookie: b=c",
+            b"attachment; filename=\"a__set-cookie_ b_c\"; filename*=UTF-8''a%0D%0Aset-cookie%3A%20b%3Dc",
+        ),
+        ("\ud800x", b"attachment; filename=\"_x\"; filename*=UTF-8''%3Fx"),
+    ],
+)
+def test_name_to_save_a_file_under_stays_in_its_header(name: str, header: bytes) -> None:
+    assert rules.attachment(name) == header
+
+
+@given(st.text())
+def test_no_name_breaks_out_of_its_header(name: str) -> None:
+    header = rules.attachment(name)
+    assert header.isascii()
+    assert header.decode().isprintable()
+    assert len(header) < 3000
+    assert header.count(b'"') == (2 if name else 0)
+    assert header.count(b";") in {0, 1, 2}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import itertools
 import os
+import queue
 import socket
 import threading
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvicorn
 
+from shelfsight.delivery.content import ContentLimits
 from shelfsight.storage import open_storage
 from tests.delivery.shop import FILES, Shop, sha256
 
@@ -21,8 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shelfsight.database.engine import Database
+    from shelfsight.delivery.downloads import Source
 
 ROOT = "/assets/ml-models/default"
+MIB = 1024 * 1024
 LARGE = b"".join(number.to_bytes(4, "big") for number in range(6 * 1024 * 1024))  # 24 MiB: streamed, not held
 WAIT_S = 30
 
@@ -116,6 +120,26 @@ def test_nothing_is_read_for_a_client_that_has_gone(local_shop: Shop, monkeypatc
             ask(line, f"{ROOT}/v1.0.0/model.onnx").read(1000)
         assert ended.wait(WAIT_S)
     assert sum(read_bytes) < len(LARGE)
+
+
+@pytest.mark.parametrize("limits", [ContentLimits(), ContentLimits(whole=64 * MIB)])
+def test_client_that_has_gone_is_counted_for_what_it_took(
+    fresh_database: Database, assets: Path, limits: ContentLimits
+) -> None:
+    shop = Shop(fresh_database, open_storage(assets), limits=limits)
+    shop.publish(files={"model.onnx": LARGE})
+    counts: queue.Queue[tuple[Source, int]] = queue.Queue()
+    shop.downloads.count = lambda *counted: counts.put(counted)  # type: ignore[method-assign]
+    with serving(shop) as port:
+        with connected(port) as line:
+            ask(line, f"{ROOT}/v1.0.0/model.onnx").read(1000)
+        source, size_bytes = counts.get(timeout=WAIT_S)
+        with connected(port) as line:
+            assert ask(line, f"{ROOT}/v1.0.0/model.onnx").read() == LARGE
+        assert counts.get(timeout=WAIT_S) == (source, len(LARGE))
+    shop.close()
+    assert source == ("default", "model.onnx", "1.0.0", "anonymous")
+    assert 0 < size_bytes < len(LARGE)
 
 
 def test_reader_of_latest_gets_whole_files_while_it_is_switched(fresh_database: Database, assets: Path) -> None:

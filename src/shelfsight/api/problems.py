@@ -84,7 +84,8 @@ def problem_of(error: Exception, scope: Scope) -> Problem:
     """Return the problem that `error` is; what the server is to blame for is logged, and told without internals."""
     match error:
         case ShelfsightError() if error.http_status < 500:
-            return Problem(status=error.http_status, code=error.code, detail=str(error))
+            errors = [ProblemField(field=part, detail=reason) for part, reason in error.parts]
+            return Problem(status=error.http_status, code=error.code, detail=str(error), errors=errors)
         case ShelfsightError() if error.http_status == HTTPStatus.SERVICE_UNAVAILABLE:
             return _unavailable(error, scope)
         case RequestValidationError():

@@ -9,19 +9,31 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection  # noqa: TC002 (FastAPI reads it)
 
 from shelfsight.access.administrators import LoginLimit
+from shelfsight.access.limits import RequestLimits
 from shelfsight.api.refusals import RefusalLog
+from shelfsight.settings import ASSETS_URL, REQUESTS_PER_MINUTE
 
 if TYPE_CHECKING:
     from shelfsight.database.engine import Database
+    from shelfsight.settings import Network
     from shelfsight.storage import Storage
 
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """The outside of the application. Only `database` and `storage` have to be given."""
+    """The outside of the application. Only `database` and `storage` have to be given.
+
+    Attributes:
+        webhook_networks: where webhooks may be sent beside the public internet.
+        assets_url: where devices find the files of versions, without a slash at the end.
+        limits: how often devices may ask, whatever they ask for.
+    """
 
     database: Database
     storage: Storage
+    webhook_networks: tuple[Network, ...] = ()
+    assets_url: str = ASSETS_URL
+    limits: RequestLimits = field(default_factory=lambda: RequestLimits(REQUESTS_PER_MINUTE))
     logins: LoginLimit = field(default_factory=LoginLimit)
     refusals: RefusalLog = field(init=False)
 

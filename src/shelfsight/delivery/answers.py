@@ -12,6 +12,7 @@ from shelfsight.delivery.rules import Encoding, cache_control, etag_of, served_t
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from shelfsight.delivery.downloads import Source
     from shelfsight.delivery.rules import ByteRange, Policy
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
@@ -19,7 +20,7 @@ Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 METHODS = b"GET, HEAD, OPTIONS"
 _FOR_EVERYONE: Headers = (
     (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"ETag, Content-Range, Accept-Ranges, Content-Length"),
+    (b"access-control-expose-headers", b"ETag, Content-Range, Accept-Ranges, Content-Length, Retry-After"),
     (b"cross-origin-resource-policy", b"cross-origin"),
 )
 _PREFLIGHT: Headers = (
@@ -30,6 +31,8 @@ _PREFLIGHT: Headers = (
     (b"allow", METHODS),
     (b"vary", b"Access-Control-Request-Method, Access-Control-Request-Headers"),
 )
+_SAME_FOR_EVERY_TOKEN = (b"no-vary-search", b'params=("token")')
+"""Lets a browser that has a file use it whatever `?token=` it is asked for with: tokens change each hour."""
 _LONGEST_INSTANCE = 200
 _PROBLEM_HEADERS: dict[int, Headers] = {
     401: ((b"www-authenticate", b'Bearer realm="shelfsight"'),),
@@ -50,23 +53,30 @@ class ServedFile:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer; `is_public` if anybody who asks the same may have the same, for a moment."""
+    """A whole answer.
+
+    Attributes:
+        is_public: anybody who asks the same may have the same, for a moment.
+        source: what its bytes count as; None: they are no file's.
+    """
 
     status: int
     headers: Headers
     body: bytes | memoryview = b""
     is_public: bool = False
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StreamedAnswer:
-    """An answer of `size_bytes` whose body is still in storage, but for the `first` bytes."""
+    """An answer of `size_bytes` whose body is in storage, but for the `first` bytes; `source` as of `Answer`."""
 
     status: int
     headers: Headers
     size_bytes: int
     first: bytes
     rest: AsyncGenerator[bytes, None]
+    source: Source | None = None
 
 
 @lru_cache(maxsize=4096)
@@ -98,6 +108,8 @@ def not_modified_headers(file: ServedFile, policy: Policy, encoding: Encoding, *
     names = vary(policy, compressible=compressible)
     if names:
         headers.append((b"vary", names))
+    if policy.private and policy.immutable:
+        headers.append(_SAME_FOR_EVERY_TOKEN)
     return *headers, *_FOR_EVERYONE
 
 

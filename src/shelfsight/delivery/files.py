@@ -3,38 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, assert_never
 from uuid import uuid4
 
 import structlog
 
+from shelfsight.access.rate import network_of
 from shelfsight.access.rules import NOBODY
 from shelfsight.delivery.answers import Answer, StreamedAnswer, preflight, problem
-from shelfsight.delivery.content import Content, ContentLimits
-from shelfsight.delivery.gate import refusal
+from shelfsight.delivery.downloads import ANONYMOUS
+from shelfsight.delivery.gate import Gate, Refused, too_often
 from shelfsight.delivery.hot import HotAnswers, hot_key
-from shelfsight.delivery.lookups import Lookups
-from shelfsight.delivery.represent import represent
+from shelfsight.delivery.memory import Memory
+from shelfsight.delivery.published import Reader
 from shelfsight.delivery.request import read_request
-from shelfsight.delivery.rules import NO_MODEL, BlobFile, NoFile, Policy, VersionFile, parse_path
+from shelfsight.delivery.rules import NO_MODEL, BlobFile, NoFile, VersionFile, parse_path
 from shelfsight.delivery.send import send_answer
-from shelfsight.delivery.versions import Versions
 from shelfsight.errors import NotFoundError, ShelfsightError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from starlette.types import Receive, Scope, Send
 
-    from shelfsight.database.engine import Database
-    from shelfsight.delivery.gate import Refused
-    from shelfsight.delivery.lookups import Authenticator
+    from shelfsight.access.limits import RequestLimits
+    from shelfsight.delivery.answers import Headers
+    from shelfsight.delivery.downloads import Downloads
+    from shelfsight.delivery.published import Published
     from shelfsight.delivery.request import Asked
-    from shelfsight.storage import Storage
 
 _LONGEST_NOTED = 200
+_NOTED_AGAIN_S = 60.0
 _log = structlog.get_logger()
 
 
@@ -48,50 +45,50 @@ class Refusals(Protocol):
 class FileDelivery:
     """ASGI application that serves `/assets/ml-models/`; see `parse_path` for the paths.
 
-    What it is asked most, a small file or whether one has changed, it answers without leaving the event loop. What
-    it knows of the database and of `latest` is a second old at most; a version's files, once looked at, are taken to
-    stay as they are. One for each event loop.
+    What it is asked most, a small file or whether one has changed, it answers without leaving the event loop.
     """
 
     def __init__(
-        self,
-        *,
-        database: Database,
-        storage: Storage,
-        authenticate: Authenticator,
-        refusals: Refusals,
-        limits: ContentLimits | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        self, *, published: Published, refusals: Refusals, downloads: Downloads, rate: RequestLimits
     ) -> None:
+        """Serve what is `published`; what it sends goes to `downloads`, whom it refuses to `refusals`."""
+        self._published = published
         self._refusals = refusals
-        self._lookups = Lookups(database=database, storage=storage, authenticate=authenticate, clock=clock)
-        self._versions = Versions(storage, clock=clock)
-        self._content = Content(storage, limits or ContentLimits())
-        self._hot = HotAnswers(clock)
+        self._downloads = downloads
+        self._rate = rate
+        self._gate = Gate(published.lookups, rate)
+        self._hot = HotAnswers(published.clock)
+        self._throttled: Memory[str, float] = Memory(1000)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        key = hot_key(scope)
+        client = scope.get("client")
+        wait_s = self._rate.wait_s(client[0] if client else None)
+        key = hot_key(scope) if wait_s is None else None
         hot = self._hot.get(key) if key else None
         if hot is not None:
             await send({"type": "http.response.start", "status": hot.status, "headers": list(hot.headers)})
             await send({"type": "http.response.body", "body": hot.body})
+            if hot.source is not None:
+                self._downloads.count(hot.source, len(hot.body))
             return
         asked = read_request(scope)
         try:
-            answer = await self._answer(asked)
+            answer = await self._answer(asked, wait_s)
             if key and isinstance(answer, Answer) and answer.is_public:
                 self._hot.put(key, answer)
         except Exception as exc:  # noqa: BLE001 (whatever it is, the client gets a problem and the log the rest)
             answer = _failed(exc, asked)
-        await send_answer(answer, receive, send, body=asked.method != "HEAD")
+        await send_answer(answer, receive, send, body=asked.method != "HEAD", count=self._downloads.count)
 
-    async def _answer(self, asked: Asked) -> Answer | StreamedAnswer:
+    async def _answer(self, asked: Asked, wait_s: int | None) -> Answer | StreamedAnswer:
+        if asked.method == "OPTIONS":
+            return preflight()
+        if wait_s is not None:
+            return await self._refuse(too_often(NOBODY.actor, wait_s), asked)
         if asked.method not in {"GET", "HEAD"}:
-            if asked.method == "OPTIONS":
-                return preflight()
             return _problem(405, "files are read with GET and HEAD", "method_not_allowed", asked)
         target = parse_path(asked.path)
         match target:
@@ -104,44 +101,28 @@ class FileDelivery:
         assert_never(target)
 
     async def _version_file(self, target: VersionFile, asked: Asked) -> Answer | StreamedAnswer:
-        channel = await self._lookups.channel(target.channel)
-        if channel is not None and channel.private:
-            refused = await refusal(self._lookups, [channel], asked)
-            if refused is not None:
-                return await self._refuse(refused, asked)
-        no_model = NO_MODEL if target.version is None else f"{target.channel} has no such version"
+        channel = await self._published.lookups.channel(target.channel)
         if channel is None:
-            raise NotFoundError(no_model)
-        version = target.version or await self._lookups.latest(target.channel)
-        row = await self._lookups.version(target.channel, version) if version else None
-        files = await self._versions.files(target.channel, version, row) if version and row else None
-        if not files or not version:
-            raise NotFoundError(no_model)
-        file = files.get(target.name)
-        if file is None:
-            raise NotFoundError(f"{target.name} is no file of {target.channel} {version}")
-        policy = Policy(private=channel.private, immutable=target.version is not None)
-        try:
-            return _shared(await represent(self._content, file, policy, asked), policy)
-        except NotFoundError:
-            self._versions.forget(target.channel, version)
-            raise
+            raise NotFoundError(NO_MODEL if target.version is None else f"{target.channel} has no such version")
+        if not channel.private:
+            reader = Reader(actor=ANONYMOUS, channel=channel.id, private=False)
+            return await self._published.version_file(target, asked, reader)
+        found = await self._gate.admit([channel], target, asked)
+        if isinstance(found, Refused):
+            return await self._refuse(found, asked)
+        return await self._published.version_file(target, asked, found)
 
     async def _blob(self, target: BlobFile, asked: Asked) -> Answer | StreamedAnswer:
-        use = await self._lookups.blob_use(target.sha256)
+        use = await self._published.lookups.blob_use(target.sha256)
         if use is None:
             raise NotFoundError(f"no version uses a blob {target.sha256}")
-        if not use.public:
-            refused = await refusal(self._lookups, use.channels, asked)
-            if refused is not None:
-                return await self._refuse(refused, asked)
-        file = await self._versions.blob(target.sha256)
-        policy = Policy(private=not use.public, immutable=True)
-        try:
-            return _shared(await represent(self._content, file, policy, asked), policy)
-        except NotFoundError:
-            self._versions.forget_blob(target.sha256)
-            raise
+        if use.public:
+            reader = Reader(actor=ANONYMOUS, channel=use.counted, private=False)
+            return await self._published.blob(target, asked, reader)
+        found = await self._gate.admit(use.channels, target, asked)
+        if isinstance(found, Refused):
+            return await self._refuse(found, asked)
+        return await self._published.blob(target, asked, found)
 
     async def _no_file(self, reason: NoFile, asked: Asked) -> Answer:
         if reason is NoFile.UNKNOWN:
@@ -153,8 +134,22 @@ class FileDelivery:
 
     async def _refuse(self, refused: Refused, asked: Asked) -> Answer:
         status, code = refused.error.http_status, refused.error.code
-        await self._note(refused.actor, asked, status, code)
-        return _problem(status, str(refused.error), code, asked)
+        extra: Headers = ()
+        if refused.wait_s is not None:
+            extra = ((b"retry-after", b"%d" % refused.wait_s),)
+        if refused.wait_s is None or not self._has_noted(asked):
+            await self._note(refused.actor, asked, status, code)
+        return problem(status, str(refused.error), code=code, instance=asked.path.decode("latin-1"), headers=extra)
+
+    def _has_noted(self, asked: Asked) -> bool:
+        """Return whether it was noted a minute ago that this address asks too often: saying no is to cost little."""
+        network = network_of(asked.address)
+        now = self._published.clock()
+        noted_at = self._throttled.get(network)
+        if noted_at is not None and now < noted_at + _NOTED_AGAIN_S:
+            return True
+        self._throttled.put(network, now)
+        return False
 
     async def _note(self, actor: str, asked: Asked, status: int, code: str) -> None:
         path = asked.path[:_LONGEST_NOTED].decode("latin-1")
@@ -162,11 +157,6 @@ class FileDelivery:
             await asyncio.to_thread(self._refusals.note, actor, asked.address, asked.method, path, status, code)
         except Exception as exc:  # noqa: BLE001 (who is refused is refused, noted or not)
             _log.error("refusal_not_noted", error=type(exc).__name__, exc_info=exc)
-
-
-def _shared(answer: Answer | StreamedAnswer, policy: Policy) -> Answer | StreamedAnswer:
-    """Return the answer, marked as anybody's if the file is."""
-    return answer if policy.private or isinstance(answer, StreamedAnswer) else replace(answer, is_public=True)
 
 
 def _problem(status: int, detail: str, code: str, asked: Asked) -> Answer:

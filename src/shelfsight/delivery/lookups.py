@@ -1,12 +1,17 @@
-"""What is asked of the database, of `latest` and of tokens: a second old at most, and asked once for all."""
+"""What is asked of the database, of `latest` and of tokens: a second old at most, and asked once for all.
+
+While the database does not answer, what it said of public channels within the last hour still counts: a till goes on
+loading what it did. What is private stays closed, for nobody could tell whether a token has been revoked.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from shelfsight.access.url_tokens import read_signed
 from shelfsight.delivery import store
-from shelfsight.delivery.memory import Recent
+from shelfsight.delivery.memory import Memory, Recent
 from shelfsight.delivery.rules import pointed_version
 from shelfsight.errors import AuthenticationError, NotFoundError
 from shelfsight.registry import layout
@@ -16,7 +21,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from shelfsight.access.keys import UrlSecret
     from shelfsight.access.rules import Caller
+    from shelfsight.access.url_tokens import SignedGrant
     from shelfsight.database.engine import Database
     from shelfsight.delivery.store import BlobUse, ServedChannel, VersionRow
     from shelfsight.storage import Storage
@@ -24,7 +31,9 @@ if TYPE_CHECKING:
 ROWS_TTL_S = 1.0
 """Until a deleted row, another visibility or a revoked token shows; the question itself comes on top."""
 LATEST_TTL_S = 0.5
+WITHOUT_DATABASE_S = 3600.0
 _LIMIT = 10_000
+_GRANTS = 4096
 T = TypeVar("T")
 
 
@@ -39,20 +48,49 @@ class Authenticator(Protocol):
         """
 
 
+class Secrets(Protocol):
+    """Tells what signs URLs."""
+
+    def __call__(self) -> tuple[UrlSecret, ...]:
+        """Return the secrets whose signature counts; called in a thread."""
+
+
 class Lookups:
-    """Answers about channels, versions, blobs, `latest` and tokens."""
+    """Answers about channels, versions, blobs, `latest` and tokens.
+
+    Args:
+        storage: where `latest` is.
+        authenticate: knows the tokens that are no signed URL's.
+        secrets: of signed URLs.
+    """
 
     def __init__(
-        self, *, database: Database, storage: Storage, authenticate: Authenticator, clock: Callable[[], float]
+        self,
+        *,
+        database: Database,
+        storage: Storage,
+        authenticate: Authenticator,
+        secrets: Secrets,
+        clock: Callable[[], float],
     ) -> None:
         self._database = database
         self._storage = storage
         self._authenticate = authenticate
-        self._channels: Recent[str, ServedChannel] = Recent(ttl_s=ROWS_TTL_S, limit=_LIMIT, clock=clock)
-        self._versions: Recent[tuple[str, str], VersionRow] = Recent(ttl_s=ROWS_TTL_S, limit=_LIMIT, clock=clock)
-        self._blobs: Recent[str, BlobUse] = Recent(ttl_s=ROWS_TTL_S, limit=_LIMIT, clock=clock)
+        self._find_secrets = secrets
+        self._channels: Recent[str, ServedChannel] = Recent(
+            ttl_s=ROWS_TTL_S, limit=_LIMIT, clock=clock, lasts_s=WITHOUT_DATABASE_S, lasts=lambda one: not one.private
+        )
+        self._versions: Recent[tuple[str, str], VersionRow] = Recent(
+            ttl_s=ROWS_TTL_S, limit=_LIMIT, clock=clock, lasts_s=WITHOUT_DATABASE_S
+        )
+        self._blobs: Recent[str, BlobUse] = Recent(
+            ttl_s=ROWS_TTL_S, limit=_LIMIT, clock=clock, lasts_s=WITHOUT_DATABASE_S, lasts=lambda one: one.public
+        )
+        self._parts: Recent[tuple[str, str, str], bool] = Recent(ttl_s=ROWS_TTL_S, limit=_LIMIT, clock=clock)
         self._latest: Recent[str, str] = Recent(ttl_s=LATEST_TTL_S, limit=_LIMIT, clock=clock)
         self._callers: Recent[str, Caller] = Recent(ttl_s=ROWS_TTL_S, limit=_LIMIT, clock=clock)
+        self._secrets: Recent[None, tuple[UrlSecret, ...]] = Recent(ttl_s=ROWS_TTL_S, limit=1, clock=clock)
+        self._grants: Memory[str, SignedGrant] = Memory(_GRANTS)
 
     async def channel(self, channel: str) -> ServedChannel | None:
         """Return the channel, None where there is none."""
@@ -68,6 +106,14 @@ class Lookups:
         """Return who uses a blob, None where nobody does."""
         return await self._blobs.get(sha256, lambda: self._ask(store.find_blob_use, sha256))
 
+    async def uses_blob(self, channel: str, version: str, sha256: str) -> bool:
+        """Return whether a version such as 1.4.2 uses a blob."""
+        key = (channel, version, sha256)
+        found = await self._parts.get(
+            key, lambda: self._ask(lambda tx, one: store.uses_blob(tx, one, version, sha256) or None, channel)
+        )
+        return found is not None
+
     async def latest(self, channel: str) -> str | None:
         """Return the version that `latest` names, None where it names none.
 
@@ -79,6 +125,19 @@ class Lookups:
     async def caller(self, token: str) -> Caller | None:
         """Return who a token stands for, None for nobody."""
         return await self._callers.get(token, lambda: self._identify(token))
+
+    async def grant(self, token: str) -> SignedGrant:
+        """Return what the token of a signed URL grants, even if it has expired.
+
+        Raises:
+            AuthenticationError: it is none of ours, or was changed.
+        """
+        secrets = await self._secrets.get(None, lambda: asyncio.to_thread(self._find_secrets)) or ()
+        signed = self._grants.get(token)
+        if signed is None or all(signed.key_id != secret.id for secret in secrets):  # the secret may be retired
+            signed = read_signed(secrets, token)
+            self._grants.put(token, signed)
+        return signed
 
     async def _ask(self, find: Callable[[Connection, str], T], key: str) -> T:
         def query() -> T:

@@ -6,12 +6,16 @@ import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from shelfsight.errors import UnavailableError
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Hashable
     from typing import Any
 
 K = TypeVar("K", bound="Hashable")
 V = TypeVar("V")
+AGAIN_S = 2.0
+"""How long after a question that nobody answered the next one is asked."""
 
 
 class BytesMemory(Generic[K]):
@@ -99,28 +103,66 @@ class Recent(Generic[K, V]):
 
     "There is nothing" is not kept, so that what has just been published is there at once: whoever asks for what does
     not exist waits for a question of their own, or shares one that is being asked.
+
+    While nobody answers, an older answer will do, if `lasts` says so of it. Only who finds that out waits: then such
+    answers are given at once, and every `AGAIN_S` one question is asked on the side.
     """
 
-    def __init__(self, *, ttl_s: float, limit: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        ttl_s: float,
+        limit: int,
+        clock: Callable[[], float],
+        lasts_s: float = 0.0,
+        lasts: Callable[[V], bool] = lambda _answer: True,
+    ) -> None:
         self._ttl_s = ttl_s
         self._clock = clock
+        self._lasts_s = lasts_s
+        self._lasts = lasts
+        self._ask_again_at = float("-inf")
         self._held: Memory[K, tuple[float, V]] = Memory(limit)
         self._flights: Flights[K, V | None] = Flights()
 
     async def get(self, key: K, ask: Callable[[], Awaitable[V | None]]) -> V | None:
         """Return the answer of `ask`, which is called unless a recent one is known or on its way."""
         found = self._held.get(key)
-        if found is not None and self._clock() < found[0] + self._ttl_s:
+        now = self._clock()
+        if found is not None and now < found[0] + self._ttl_s:
             return found[1]
+        old = found[1] if found and now < found[0] + self._lasts_s and self._lasts(found[1]) else None
+        if old is not None and self._is_unanswered:
+            if now >= self._ask_again_at:
+                self._ask_again_at = now + AGAIN_S
+                self._flights.start(key, lambda: self._ask(key, ask))
+            return old
+        try:
+            return await self._fresh(key, ask)
+        except UnavailableError:
+            if old is None:
+                raise
+            return old
+
+    async def _fresh(self, key: K, ask: Callable[[], Awaitable[V | None]]) -> V | None:
         late = self._flights.is_running(key)
         answer = await self._flights.join(key, lambda: self._ask(key, ask))
         if answer is None and late:  # asked before we were: it may have come to be in between
             answer = await self._flights.join(key, lambda: self._ask(key, ask))
         return answer
 
+    @property
+    def _is_unanswered(self) -> bool:
+        return self._ask_again_at > float("-inf")
+
     async def _ask(self, key: K, ask: Callable[[], Awaitable[V | None]]) -> V | None:
         asked_at = self._clock()
-        answer = await ask()
+        try:
+            answer = await ask()
+        except UnavailableError:
+            self._ask_again_at = self._clock() + AGAIN_S
+            raise
+        self._ask_again_at = float("-inf")
         if answer is None:
             self._held.forget(key)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from shelfsight.delivery.answers import (
@@ -26,10 +27,12 @@ from shelfsight.delivery.rules import (
 if TYPE_CHECKING:
     from shelfsight.delivery.answers import Headers, ServedFile
     from shelfsight.delivery.content import Content
+    from shelfsight.delivery.downloads import Source
     from shelfsight.delivery.request import Asked
     from shelfsight.delivery.rules import Policy
 
 _HEAD = "HEAD"
+_SENT = frozenset({200, 206})
 
 
 async def represent(content: Content, file: ServedFile, policy: Policy, asked: Asked) -> Answer | StreamedAnswer:
@@ -63,6 +66,26 @@ async def represent(content: Content, file: ServedFile, policy: Policy, asked: A
     if asked.method == _HEAD:
         return Answer(200, found)
     return await _bytes(content, file, ByteRange(0, file.size_bytes), 200, found)
+
+
+def finished(
+    answer: Answer | StreamedAnswer, source: Source, *, headers: Headers = (), is_public: bool = False
+) -> Answer | StreamedAnswer:
+    """Return an answer of `represent` with what its bytes count as, if it carries any.
+
+    Args:
+        headers: take the place of those of the same name.
+        is_public: as of `Answer`.
+    """
+    if headers:
+        names = {name for name, _ in headers}
+        headers = (*(one for one in answer.headers if one[0] not in names), *headers)
+    else:
+        headers = answer.headers
+    counted = source if answer.status in _SENT else None
+    if isinstance(answer, StreamedAnswer):
+        return replace(answer, headers=headers, source=counted)
+    return Answer(answer.status, headers, answer.body, is_public, counted)
 
 
 async def _part(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from shelfsight.bundle.documents import FILE_NAME_PATTERN, PRIVATE_FILES, VERSION_PATTERN
 from shelfsight.catalog.rules import CHANNEL_PATTERN
@@ -22,6 +22,8 @@ LONGEST_PATH_BYTES = 1024
 NO_MODEL = "No active model found"
 """What clients compare the `error` of a 404 with: they then show that recognition is not set up."""
 
+_LONGEST_TOKEN_BYTES = 4096
+_LONGEST_QUERY_BYTES = 6144
 _LONGEST_LIST_BYTES = 4096  # of a header that holds a list; a longer one is as good as none
 _LONGEST_RANGE_BYTES = 100
 _CHANNEL, _VERSION, _NAME = (
@@ -268,7 +270,39 @@ def bearer_tokens(authorization: bytes | None, apikey: bytes | None, query: byte
         given.append(authorization[7:])
     if apikey is not None:
         given.append(apikey)
-    parts = query[:LONGEST_PATH_BYTES].split(b"&")
-    given += [unquote_to_bytes(part[6:]) for part in parts if part[:6] == b"token="][:1]
-    tokens = (one.strip().decode("latin-1") for one in given if len(one) <= 512)
+    in_query = query_value(query, b"token")
+    if in_query is not None:
+        given.append(in_query)
+    tokens = (one.strip().decode("latin-1") for one in given if len(one) <= _LONGEST_TOKEN_BYTES)
     return tuple(dict.fromkeys(token for token in tokens if token))
+
+
+def query_value(query: bytes, name: bytes) -> bytes | None:
+    """Return the first value of a parameter, None without one, or where the query is too long to be looked at."""
+    if not query or len(query) > _LONGEST_QUERY_BYTES:
+        return None
+    for part in query.split(b"&"):
+        key, _, value = part.partition(b"=")
+        if key == name:
+            return unquote_to_bytes(value.replace(b"+", b" "))
+    return None
+
+
+_UNSAFE_IN_NAMES = re.compile(r"[^A-Za-z0-9 ._()-]")
+_LONGEST_FILE_NAME = 200
+
+
+def attachment(name: str) -> bytes:
+    """Return a Content-Disposition that makes a browser save a file; under `name`, unless that is empty.
+
+    Whatever the name holds, the header is one line of ASCII: RFC 6266, with the name as RFC 8187 has it beside the
+    one for old clients.
+    """
+    short = name[:_LONGEST_FILE_NAME].encode("utf-8", "replace").decode()
+    if not short:
+        return b"attachment"
+    plain = _UNSAFE_IN_NAMES.sub("_", short)
+    header = f'attachment; filename="{plain}"'
+    if plain != short:
+        header += f"; filename*=UTF-8''{quote(short, safe='')}"
+    return header.encode("ascii")

@@ -1,21 +1,25 @@
-"""SQL of delivery: which versions and blobs may be served, and to whom."""
+"""SQL of delivery: which versions and blobs may be served, to whom, and how often they were."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
 
-from shelfsight.database.tables import channels, model_metadata, version_blobs
+from shelfsight.database.tables import channels, downloads, model_metadata, version_blobs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, RowMapping
 
 _COLUMNS = (channels.c.id, channels.c.token, channels.c.visibility)
 _PUBLIC = "public"
+_AT_ONCE = 500
+"""Rows of one statement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +42,34 @@ class VersionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlobUse:
-    """Who uses a blob: anybody may have it, or only who may see one of `channels`."""
+    """Who uses a blob: anybody may have it, or only who may see one of `channels`.
+
+    Attributes:
+        counted: the public channel that alone makes it public, for which its downloads count; empty: several do.
+    """
 
     public: bool
     channels: tuple[ServedChannel, ...]
+    counted: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadCount:
+    """How often, in one hour, somebody was sent one file, whole or in part.
+
+    Attributes:
+        channel: empty for a blob that several public channels share.
+        version: such as 1.4.2; empty for a blob or an uploaded object.
+        actor: who; `anonymous`, a token, a signed URL's key.
+    """
+
+    channel: str
+    hour: datetime
+    file: str
+    version: str
+    actor: str
+    count: int
+    size_bytes: int
 
 
 def find_channel(connection: Connection, channel: str) -> ServedChannel | None:
@@ -67,10 +95,92 @@ def find_blob_use(connection: Connection, sha256: str) -> BlobUse | None:
     """Return who uses the blob, None where nobody does. One public channel is enough to make it public."""
     used = select(*_COLUMNS).distinct().join(version_blobs, version_blobs.c.channel_id == channels.c.id)
     used = used.where(version_blobs.c.sha256 == sha256)
-    if connection.execute(used.where(channels.c.visibility == _PUBLIC).limit(1)).first():
-        return BlobUse(public=True, channels=())
+    public = connection.execute(used.where(channels.c.visibility == _PUBLIC).limit(2)).all()
+    if public:
+        return BlobUse(public=True, channels=(), counted=public[0].id if len(public) == 1 else "")
     users = tuple(_channel(row.id, row.token, row.visibility) for row in connection.execute(used))
     return BlobUse(public=False, channels=users) if users else None
+
+
+def uses_blob(connection: Connection, channel: str, version: str, sha256: str) -> bool:
+    """Return whether the version `1.4.2` of a channel uses a blob."""
+    table = version_blobs.c
+    query = select(table.sha256).where(
+        table.channel_id == channel, table.version == f"v{version}", table.sha256 == sha256
+    )
+    return connection.execute(query).first() is not None
+
+
+def add_downloads(connection: Connection, counts: Iterable[DownloadCount]) -> None:
+    """Add counts to those of the same hour; rows of one key come once."""
+    # In one order, so that servers that add at the same time wait for each other instead of locking each other out.
+    rows = sorted((_row_of(one) for one in counts), key=lambda row: [str(cell) for cell in row.values()])
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    for start in range(0, len(rows), _AT_ONCE):
+        new = insert(downloads).values(rows[start : start + _AT_ONCE])
+        added = {name: downloads.c[name] + new.excluded[name] for name in ("count", "size_bytes")}
+        connection.execute(new.on_conflict_do_update(index_elements=list(downloads.primary_key), set_=added))
+
+
+def page_of_downloads(
+    connection: Connection,
+    channel: str,
+    *,
+    since: datetime,
+    until: datetime,
+    after: tuple[datetime, str, str, str] | None = None,
+    limit: int,
+) -> list[DownloadCount]:
+    """Return counts of a channel, the newest hour first.
+
+    Args:
+        since: of hours that began then or later.
+        until: and before that.
+        after: hour, file, version and actor of the last one already seen.
+        limit: that many at most.
+    """
+    table = downloads.c
+    query = select(downloads).where(table.channel_id == channel, table.hour >= since, table.hour < until)
+    if after is not None:
+        hour, file, version, actor = after
+        names = tuple_(table.file, table.version, table.actor)
+        is_later = names > tuple_(file, _named(version), actor)
+        query = query.where((table.hour < hour) | ((table.hour == hour) & is_later))
+    query = query.order_by(table.hour.desc(), table.file, table.version, table.actor).limit(limit)
+    return [_count(row) for row in connection.execute(query).mappings()]
+
+
+def purge_downloads(connection: Connection, before: datetime) -> int:
+    """Delete the counts of hours that began before then, and return how many rows they were."""
+    return connection.execute(delete(downloads).where(downloads.c.hour < before)).rowcount
+
+
+def _row_of(one: DownloadCount) -> dict[str, Any]:
+    return {
+        "channel_id": one.channel,
+        "hour": one.hour,
+        "file": one.file,
+        "version": _named(one.version),
+        "actor": one.actor,
+        "count": one.count,
+        "size_bytes": one.size_bytes,
+    }
+
+
+def _named(version: str) -> str:
+    return version and f"v{version}"
+
+
+def _count(row: RowMapping) -> DownloadCount:
+    return DownloadCount(
+        channel=row["channel_id"],
+        hour=row["hour"],
+        file=row["file"],
+        version=row["version"].removeprefix("v"),
+        actor=row["actor"],
+        count=row["count"],
+        size_bytes=row["size_bytes"],
+    )
 
 
 def _channel(channel: str, token: str, visibility: str) -> ServedChannel:

@@ -1,0 +1,129 @@
+"""URLs with a token, by which whoever has them may load files of a private channel for a while."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from shelfsight.access import audit
+from shelfsight.access.keys import url_secrets
+from shelfsight.access.rules import may_more_than_devices
+from shelfsight.access.url_tokens import issue
+from shelfsight.delivery.grants import BUCKET, file_grant, version_grant
+from shelfsight.delivery.rules import is_public_name
+from shelfsight.errors import NotFoundError
+from shelfsight.registry import files, layout, store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from shelfsight.access.keys import UrlSecret
+    from shelfsight.access.rules import Caller
+    from shelfsight.registry.publish import Registry
+
+_PATH = re.compile(r"(?P<channel>[^/]+)/v(?P<version>[^/]+)/(?P<name>[^/]+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedUrl:
+    """A file's path in the bucket `ml-models`, and its URL."""
+
+    path: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedVersion:
+    """Every file of a version, all with the one `token`, and the folder they are in as a URL."""
+
+    base_url: str
+    token: str
+    urls: tuple[SignedUrl, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """In whose name URLs are signed, and when they end; `server` is what goes before their paths."""
+
+    by: Caller
+    expires_at: datetime
+    address: str | None = None
+    server: str = ""
+
+
+def sign_version(registry: Registry, channel: str, version: str, terms: Terms) -> SignedVersion:
+    """Return a version such as 1.4.2 with a token that is good for its files and for the blobs it uses.
+
+    Raises:
+        NotFoundError: there is no such channel or version.
+        BundleError: its manifest is missing or damaged.
+    """
+    names = _names(registry, channel, version)
+    folder = f"{channel}/v{version}"
+    token = issue(_secret(registry), version_grant(channel, version), expires_at=terms.expires_at)
+    _note(registry, channel, [folder], terms)
+    urls = tuple(_signed(f"{folder}/{name}", token, terms) for name in names)
+    return SignedVersion(base_url=f"{_url(folder, terms)}/", token=token, urls=urls)
+
+
+def sign_files(registry: Registry, channel: str, paths: Sequence[str], terms: Terms) -> tuple[SignedUrl, ...]:
+    """Return a URL for each of the paths, `T_1/v1.4.2/model.ort` and the like; each is good for that file alone.
+
+    Raises:
+        NotFoundError: one is no file of a version of this channel.
+        BundleError: a manifest is missing or damaged.
+    """
+    grants, names = [], dict[str, list[str]]()
+    for path in paths:
+        found = _PATH.fullmatch(path)
+        if found is None or found["channel"] != channel:
+            raise _no_file(path, channel)
+        version, name = found["version"], found["name"]
+        if version not in names:
+            names[version] = _names(registry, channel, version)
+        if name not in names[version]:
+            raise _no_file(path, channel)
+        grants.append(file_grant(channel, version, name))
+    secret = _secret(registry)
+    _note(registry, channel, paths, terms)
+    return tuple(_signed(one.path, issue(secret, one, expires_at=terms.expires_at), terms) for one in grants)
+
+
+def _names(registry: Registry, channel: str, version: str) -> list[str]:
+    with registry.database.read() as tx:
+        store.release_policy(tx, channel)
+        store.version(tx, channel, version)
+    manifest = files.read_manifest(registry.storage, channel, version)
+    return [name for name in files.public_names(manifest) if is_public_name(name)]
+
+
+def _secret(registry: Registry) -> UrlSecret:
+    return url_secrets(registry.database)[0]
+
+
+def _note(registry: Registry, channel: str, paths: Sequence[str], terms: Terms) -> None:
+    """Let the audit have it, unless a device asked, as it does whenever it loads a model."""
+    if not may_more_than_devices(terms.by):
+        return
+    details = {"paths": list(paths), "expiresAt": terms.expires_at.isoformat()}
+    with registry.database.write(actor=terms.by.actor) as tx:
+        audit.record(
+            tx, actor=terms.by.actor, action="urls_signed", channel=channel, address=terms.address, details=details
+        )
+
+
+def _signed(path: str, token: str, terms: Terms) -> SignedUrl:
+    return SignedUrl(path=path, url=f"{_url(path, terms)}?token={token}")
+
+
+def _url(path: str, terms: Terms) -> str:
+    return f"{terms.server}{layout.SERVED_AT}/{BUCKET}/{quote(path)}"
+
+
+def _no_file(path: str, channel: str) -> NotFoundError:
+    return NotFoundError(
+        f"{path[:200]!r} is no file of a version of {channel}: a path reads {channel}/v1.4.2/model.json and the like"
+    )

@@ -1,0 +1,1 @@
+"""The wire of Supabase's public clients: storage, and reads of `model_metadata`, under the paths that they ask."""

@@ -1,0 +1,1 @@
+"""SQL of the Supabase wire: uploaded objects, and reads of `model_metadata`."""
