@@ -126,22 +126,21 @@ def _same_answer(folder: Path, ours: Server) -> str:
     return f"location = {STATIC} {{ root {place}; default_type application/json; {headers} }}"
 
 
-def publish(folder: Path, *versions: str) -> None:
-    """Write versions of the channel `default` into a data folder: the first stable, the last a candidate for 10 %."""
+def publish(folder: Path) -> None:
+    """Write two versions of the channel `default` into a data folder, a stable one and a candidate for 10 %."""
     from sqlalchemy import insert, update  # noqa: PLC0415 (the parent needs none of it while it measures)
 
     from shelfsight.database.engine import open_database  # noqa: PLC0415
     from shelfsight.database.migrate import prepare  # noqa: PLC0415
     from shelfsight.database.tables import channels, model_metadata  # noqa: PLC0415
 
-    stable, candidate = versions or ("1.0.0", "1.1.0")
     database = open_database(f"sqlite:///{folder / 'shelfsight.db'}")
     prepare(database)
     with database.write() as tx:
         tx.execute(update(channels).values(token="ck_bench"))  # noqa: S106
         for version, columns in (
-            (stable, {"status": "active", "is_stable": True, "rollout_percentage": 100}),
-            (candidate, {"rollout_percentage": 10}),
+            ("1.0.0", {"status": "active", "is_stable": True, "rollout_percentage": 100}),
+            ("1.1.0", {"rollout_percentage": 10}),
         ):
             _write_version(folder / "assets" / "ml-models" / "default" / f"v{version}", version)
             row = {"channel_id": "default", "version": f"v{version}", "file_path": "-", **columns}

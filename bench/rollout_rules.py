@@ -77,9 +77,39 @@ RELEASES = (
     Release(name="bad, 10 %, 500 devices of 1,000", candidate_rate=0.10, candidate=500, control=500),
     Release(name="healthy, 2 %, unequal devices", candidate_rate=0.02, events=4000, unequal=True),
     Release(
-        name="the same, 10 devices of 100", candidate_rate=0.02, candidate=10, control=90, events=4000, unequal=True
+        name="healthy, 2 %, unequal, 10 devices of 100",
+        candidate_rate=0.02,
+        candidate=10,
+        control=90,
+        events=4000,
+        unequal=True,
+    ),
+    Release(
+        name="4 %, unequal, 10 devices of 100",
+        candidate_rate=0.04,
+        control_rate=0.04,
+        candidate=10,
+        control=90,
+        events=4000,
+        unequal=True,
     ),
     Release(name="a little worse, 4 % against 2 %", candidate_rate=0.04, events=4000),
+    Release(
+        name="worse by the margin, 4.5 % against 2 %, unequal, 10 of 100",
+        candidate_rate=0.045,
+        candidate=10,
+        control=90,
+        events=4000,
+        unequal=True,
+    ),
+    Release(
+        name="worse by the margin, unequal, 5 devices of 50",
+        candidate_rate=0.045,
+        candidate=5,
+        control=45,
+        events=4000,
+        unequal=True,
+    ),
 )
 
 

@@ -54,10 +54,9 @@ def rollout_of(number: str, *, count: int = 1, **more: Any) -> Rollout:
 
 @dataclass(frozen=True)
 class Paper:
-    """A channel, every version that was stable in it, and how many rollouts there were."""
+    """A channel, and how many rollouts there were."""
 
     standing: Standing
-    releases: tuple[str, ...] = ()
     count: int = 0
 
     def make(self, move: Move) -> Paper:
@@ -80,9 +79,9 @@ class Paper:
             case Action.ROLLED_BACK | Action.HALTED:
                 after = self
                 for number in move.ends:
-                    status = status_after(number, self.releases)
+                    status = status_after(number, self.standing.releases)
                     after = after._with(number, {"status": status, **_columns(Share())})
-                return after
+                return after if move.instead is None else after.make_stable(move.instead)
 
     def make_stable(self, wanted: str) -> Paper:
         """Return the channel after a release, or a roll-back to a version."""
@@ -94,8 +93,10 @@ class Paper:
         ]
         stable = {"status": Status.ACTIVE, "is_stable": True, **_columns(Share(rollout_percentage=100))}
         all_versions = [replace(one, **stable) if one.version == wanted else one for one in versions]
-        standing = replace(self.standing, versions=tuple(all_versions), rollouts=())
-        return replace(self, standing=standing, releases=(*self.releases, wanted))
+        was_stable = any(one.is_stable and one.version == wanted for one in self.standing.versions)
+        releases = self.standing.releases if was_stable else (*self.standing.releases, wanted)
+        standing = replace(self.standing, versions=tuple(all_versions), rollouts=(), releases=releases)
+        return replace(self, standing=standing)
 
     def deprecate(self, wanted: str) -> Paper:
         """Return the channel without a version that is not stable."""
@@ -131,7 +132,7 @@ class Paper:
 def on_paper(*numbers: str, stable: str | None = None) -> Paper:
     """Return a channel with versions in testing, one of which may be stable."""
     versions: list[Version] = [version(number, status=Status.TESTING) for number in numbers]
-    blank = Paper(Standing(channel="T_1", versions=tuple(versions), rollouts=(), sequence=1))
+    blank = Paper(Standing(channel="T_1", versions=tuple(versions), rollouts=(), releases=(), sequence=1))
     return blank if stable is None else blank.make_stable(stable)
 
 

@@ -55,7 +55,7 @@ def shop(**columns: Any) -> Standing:
     """Return a channel with 1.0.0, which is stable, and 1.0.1 with these columns."""
     versions = (version("1.0.0", stable=True), rolled("1.0.1", **columns))
     rollouts = (rollout_of("1.0.1"),) if stage_of(versions[1]) else ()
-    return Standing(channel="T_1", versions=versions, rollouts=rollouts, sequence=7)
+    return Standing(channel="T_1", versions=versions, rollouts=rollouts, releases=("1.0.0",), sequence=7)
 
 
 SHADOW = {"shadow_mode": True, "shadow_percentage": 10}
@@ -293,11 +293,18 @@ def test_what_is_held_may_shrink() -> None:
 
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
-    [(None, FIRST, True), (FIRST, TEN, True), (FIFTY, TEN, False), (TEN, FIRST, False), (EVERYBODY, EVERYBODY, True)],
+    [(None, FIRST, True), (FIRST, TEN, True), (FIFTY, TEN, False), (TEN, FIRST, False), (TEN, None, False)],
 )
-def test_files_are_looked_at_before_more_devices_are_told(before: Stage | None, after: Stage, expected: bool) -> None:
+def test_files_are_looked_at_before_more_devices_are_told(
+    before: Stage | None, after: Stage | None, expected: bool
+) -> None:
     move = Move(action=Action.ADVANCED, version="1.0.1", before=before, after=after)
-    assert move.tells_more_devices is expected
+    assert move.told == ("1.0.1" if expected else None)
+
+
+def test_files_are_looked_at_before_a_version_becomes_stable() -> None:
+    move = advance(shop(rollout_percentage=100))  # by SQL: every device has it already, but by another name
+    assert (move.told, move.stable) == ("1.0.1", "1.0.1")
 
 
 @pytest.mark.parametrize(
@@ -305,7 +312,6 @@ def test_files_are_looked_at_before_more_devices_are_told(before: Stage | None, 
     [
         (hold, shop(), "nothing is being rolled out"),
         (resume, shop(), "nothing is being rolled out"),
-        (roll_back, shop(), "nothing is being rolled out"),
         (hold, _held(shop(**SHADOW)), "is held already"),
         (resume, shop(**SHADOW), "is not held: advance it"),
     ],
@@ -318,13 +324,25 @@ def test_a_move_without_its_rollout_is_refused(move: Any, standing: Standing, sa
 def test_a_roll_back_takes_everything_back_that_sql_has_begun() -> None:
     versions = (version("1.0.0", stable=True), rolled("1.0.1", rollout_percentage=10), rolled("1.0.2", **SHADOW))
     rollouts = (rollout_of("1.0.1", count=1), rollout_of("1.0.2", count=2))
-    standing = Standing(channel="T_1", versions=versions, rollouts=rollouts, sequence=7)
+    standing = Standing(channel="T_1", versions=versions, rollouts=rollouts, releases=("1.0.0",), sequence=7)
     for move, outcome in (
         (roll_back(standing, reason="bad"), Outcome.ROLLED_BACK),
         (halt(standing, reason="bad"), Outcome.HALTED),
     ):
         assert (move.version, move.ends, move.after, move.outcome) == ("1.0.1", ("1.0.1", "1.0.2"), None, outcome)
         assert move.reason == "bad"
+
+
+def test_where_nothing_is_rolled_out_the_stable_version_is_taken_back() -> None:
+    versions = (version("1.0.0"), version("1.0.1", stable=True))
+    standing = Standing(channel="T_1", versions=versions, rollouts=(), releases=("1.0.0", "1.0.1"), sequence=7)
+    move = roll_back(standing, reason="bad")
+    assert (move.version, move.before, move.after, move.instead) == ("1.0.1", EVERYBODY, None, "1.0.0")
+    assert (move.stable, move.told, move.ends, move.reason) == ("1.0.0", "1.0.0", (), "bad")
+    with pytest.raises(NotFoundError, match="no version of T_1 was stable before the present one"):
+        roll_back(shop())
+    with pytest.raises(ConflictError, match="nothing is being rolled out"):
+        halt(standing, reason="bad")  # what devices report of a candidate takes no stable version back
 
 
 @pytest.mark.parametrize(("number", "status"), [("1.0.0", Status.DEPRECATED), ("1.0.1", Status.TESTING)])
@@ -358,7 +376,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(move=st.sampled_from([hold, resume, roll_back]))
     def other(self, move: Any) -> None:
-        with suppress(ConflictError):
+        with suppress(ConflictError, NotFoundError):
             self._make(move(self.paper.standing))
 
     @rule(wanted=st.sampled_from(NUMBERS))
@@ -429,6 +447,8 @@ def _check_undo(before: Paper, move: Move, after: Paper) -> None:
             assert after.make(undo(after.standing)).standing == before.standing
         case Action.COMPLETED:
             _check_undo_of_the_last_step(before, move, after)
+        case Action.ROLLED_BACK | Action.HALTED if move.instead is not None:
+            assert without_salts(view(after.make_stable(move.version).standing)) == (move.version, None, None)
         case Action.ROLLED_BACK | Action.HALTED:
             assert move.before is not None
             again = after.make(start(after.standing, move.version, Plan(first=move.before)))
@@ -438,9 +458,11 @@ def _check_undo(before: Paper, move: Move, after: Paper) -> None:
 def _check_undo_of_the_last_step(before: Paper, move: Move, after: Paper) -> None:
     stable = before.standing.assignment.stable
     assert stable is not None
-    is_new = move.version not in before.releases  # else its return may itself be a way back: the version is named
+    is_new = (
+        move.version not in before.standing.releases
+    )  # else its return may itself be a way back: the version is named
     wanted = None if is_new else stable.version
-    back = roll_back_target(after.standing.versions, after.releases, wanted, "T_1")
+    back = roll_back_target(after.standing.versions, after.standing.releases, wanted, "T_1")
     assert back.version == stable.version
     rolled_back = after.make_stable(back.version)
     assert move.before is not None

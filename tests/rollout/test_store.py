@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import event, insert, select, update
 
 from shelfsight.database.tables import channels, model_metadata, rollouts
-from shelfsight.errors import ConflictError, NotFoundError, UsageError
+from shelfsight.errors import ConflictError, NotFoundError, StaleWriteError, UsageError
 from shelfsight.registry import store as versions
 from shelfsight.registry.rules import Status
 from shelfsight.rollout import store
@@ -85,7 +86,7 @@ def _tried(move: Callable[[], Standing | Paper]) -> tuple[Any, str | None]:
     """Return what a move led to, or why it was refused."""
     try:
         return move(), None
-    except ConflictError as refusal:
+    except (ConflictError, NotFoundError) as refusal:
         return None, str(refusal)
 
 
@@ -260,6 +261,34 @@ def test_of_two_rollouts_of_two_channels_each_sees_its_own(rows: Database) -> No
         (other,) = store.running(tx, "T_2")
         assert store.running(tx, "T_1") == []
     assert (other.channel, other.outcome) == ("T_2", Outcome.NONE)
+
+
+def test_what_is_read_is_of_one_moment(postgresql: Database) -> None:
+    with postgresql.write() as tx:
+        tx.execute(insert(channels).values(id="T_1", token="ck_1"))
+        for number in NUMBERS:
+            row = {"channel_id": "T_1", "version": f"v{number}", "file_path": ""}
+            tx.execute(insert(model_metadata).values(row))
+    begun = begin(postgresql)
+    due = [True]
+
+    def another_ends_it(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        if due and "FROM model_metadata" in statement:  # after the sequence was read
+            due.clear()
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(make, postgresql, roll_back).result(30)
+
+    event.listen(postgresql.engine, "before_cursor_execute", another_ends_it)
+    found = standing(postgresql)
+    event.remove(postgresql.engine, "before_cursor_execute", another_ends_it)
+    assert (found.running, found.sequence > begun.sequence) == (None, True)
+
+
+def test_what_changes_all_the_time_is_not_waited_for(rows: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = iter(range(100))
+    monkeypatch.setattr(store, "_sequence", lambda *_: next(counted))
+    with pytest.raises(StaleWriteError, match="change faster than they can be read"):
+        standing(rows)
 
 
 def test_a_channel_that_is_not_there_is_said_so(rows: Database) -> None:

@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from shelfsight.errors import ConflictError, NotFoundError
-from shelfsight.registry.rules import ROLLOUT_STARTED, Status, newest_first
-from shelfsight.rollout.rules import Assignment, Outcome, assign, next_stage, stage_of
+from shelfsight.registry.rules import ROLLOUT_STARTED, Status, newest_first, roll_back_target
+from shelfsight.rollout.rules import EVERYBODY, Assignment, Outcome, assign, next_stage, stage_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -50,12 +50,14 @@ class Standing:
     Attributes:
         versions: in the order in which they were published.
         rollouts: those that run, the oldest first.
+        releases: every version that became stable, in that order; again after a roll-back.
         sequence: counted up by every change that devices see.
     """
 
     channel: str
     versions: tuple[Version, ...]
     rollouts: tuple[Rollout, ...]
+    releases: tuple[str, ...]
     sequence: int
 
     @property
@@ -82,6 +84,7 @@ class Move:
         before, after: which devices have the version; None = none.
         plan: of a rollout that starts.
         ends: the versions whose rollouts are taken back by it.
+        instead: the version that is stable from then on, where the stable one is taken back.
         reason: why, in words of whoever makes it; may be empty.
     """
 
@@ -91,6 +94,7 @@ class Move:
     after: Stage | None
     plan: Plan | None = None
     ends: tuple[str, ...] = ()
+    instead: str | None = None
     reason: str = ""
 
     @property
@@ -105,11 +109,18 @@ class Move:
                 return Outcome.NONE
 
     @property
-    def tells_more_devices(self) -> bool:
-        """Whether devices load the version that did not before, for which its files must be whole."""
-        if self.after is None:
-            return False
-        return self.after.is_everybody or self.before is None or self.after.is_beyond(self.before)
+    def stable(self) -> str | None:
+        """The version that it makes stable, None where it makes none."""
+        if self.action is Action.COMPLETED:
+            return self.version
+        return self.instead
+
+    @property
+    def told(self) -> str | None:
+        """The version that devices load which did not before, so that its files must be whole; None without one."""
+        if self.stable is not None or self.after is None:
+            return self.stable
+        return self.version if self.before is None or self.after.is_beyond(self.before) else None
 
 
 def start(standing: Standing, wanted: str, plan: Plan, *, reason: str = "") -> Move:
@@ -193,12 +204,23 @@ def resume(standing: Standing, *, reason: str = "") -> Move:
 
 
 def roll_back(standing: Standing, *, reason: str = "") -> Move:
-    """Return the end of everything that is being rolled out: every device has the stable version again.
+    """Return the end of everything that is being rolled out, or else the way back to the version stable before.
 
     Raises:
-        ConflictError: no rollout runs.
+        NotFoundError: nothing is being rolled out, and no version was stable before.
     """
-    return _end(Action.ROLLED_BACK, standing, reason)
+    if standing.running is not None:
+        return _end(Action.ROLLED_BACK, standing, reason)
+    target = roll_back_target(standing.versions, standing.releases, None, standing.channel)
+    taken_back = next(one.version for one in standing.versions if one.is_stable)
+    return Move(
+        action=Action.ROLLED_BACK,
+        version=taken_back,
+        before=EVERYBODY,
+        after=None,
+        instead=target.version,
+        reason=reason,
+    )
 
 
 def halt(standing: Standing, *, reason: str) -> Move:

@@ -100,7 +100,7 @@ class EvidenceGate:
         first_look: the number of the candidate's events at which the threshold is first looked at; next at its
             double, its fourfold, and so on.
         min_failing_devices: so many of the candidate's must have had errors before it is halted.
-        advance_alpha: how often, at most, a candidate advances that is worse by the margin.
+        advance_alpha: how often, at most, a candidate advances that is worse by the margin, where devices are equal.
         margin: so much more errors, as a share of all events, are let through: half the usual threshold.
         min_devices, min_events: on each arm before it advances.
         min_time: at the stage before it advances; a day has all of a shop's hours.

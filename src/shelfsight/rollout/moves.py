@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 from shelfsight.access import audit
 from shelfsight.api.preconditions import check_if_match
 from shelfsight.errors import ConflictError, NotFoundError, StaleWriteError
-from shelfsight.registry import latest, versions
-from shelfsight.registry import store as version_store
-from shelfsight.registry.rules import roll_back_target
+from shelfsight.registry import latest
+from shelfsight.registry.store import note_place
+from shelfsight.registry.versions import check_whole
 from shelfsight.rollout import decisions, store
-from shelfsight.rollout.decisions import Action
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,46 +111,29 @@ def roll_back(registry: Registry, channel: str, *, by: Operator) -> Standing:
         BundleError: the files of the version that was stable before are not whole.
         StaleWriteError: somebody was faster.
     """
+    return _make(registry, channel, lambda now: decisions.roll_back(now, reason=by.reason), by)
+
+
+def _make(registry: Registry, channel: str, decide: Callable[[Standing], Move], by: Operator) -> Standing:
+    """Make a move, and return how the channel stands afterwards."""
     with registry.database.read() as tx:
         seen = store.standing(tx, channel)
-        releases = version_store.releases_of(tx, channel)
-    if seen.running is not None:
-        return _make(registry, channel, lambda now: decisions.roll_back(now, reason=by.reason), by, seen=seen)
     check_if_match(by.if_match, seen.sequence)
-    target = roll_back_target(seen.versions, releases, None, channel)
-    versions.roll_back(registry, channel, target.version, actor=by.actor)  # by name: two at once go back once
-    with registry.database.read() as tx:
-        return store.standing(tx, channel)
-
-
-def _make(
-    registry: Registry,
-    channel: str,
-    decide: Callable[[Standing], Move],
-    by: Operator,
-    *,
-    seen: Standing | None = None,
-) -> Standing:
-    """Make a move, and return how the channel stands afterwards."""
-    if seen is None:
-        with registry.database.read() as tx:
-            seen = store.standing(tx, channel)
-    check_if_match(by.if_match, seen.sequence)
-    wanted = decide(seen)
-    if wanted.tells_more_devices:
-        version = next(one for one in seen.versions if one.version == wanted.version)
-        versions.check_whole(registry, version)  # slow, and from storage: before anybody has to wait
+    move = decide(seen)
+    if move.told is not None:
+        version = next(one for one in seen.versions if one.version == move.told)
+        check_whole(registry, version)  # slow, and from storage: before anybody has to wait
     with registry.database.write(actor=by.actor) as tx:
         now = store.locked(tx, channel)
         check_if_match(by.if_match, now.sequence)
-        if _decided(decide, now) != wanted:
+        if _decided(decide, now) != move:
             raise StaleWriteError(f"somebody else has just changed the rollout in {channel}: look again, and retry")
-        store.carry_out(tx, channel, wanted)
-        _audit(tx, channel, wanted, by)
-        if wanted.action is Action.COMPLETED:
-            version_store.note_place(tx, channel, latest.base_url(channel))
+        store.carry_out(tx, channel, move)
+        _audit(tx, channel, move, by)
+        if move.stable is not None:
+            note_place(tx, channel, latest.base_url(channel))
         after = store.standing(tx, channel)
-    if wanted.action is Action.COMPLETED:
+    if move.stable is not None:
         latest.point(registry.database, registry.storage, channel)
     return after
 
@@ -166,6 +148,8 @@ def _decided(decide: Callable[[Standing], Move], now: Standing) -> Move | None:
 
 def _audit(tx: Connection, channel: str, move: Move, by: Operator) -> None:
     details: dict[str, Any] = {"from": _said(move.before), "to": _said(move.after), "reason": move.reason}
+    if move.instead is not None:
+        details["instead"] = f"v{move.instead}"
     if move.ends:
         details["ends"] = [f"v{version}" for version in move.ends]
     if move.plan is not None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, assert_never
 from sqlalchemy import and_, select, update
 
 from shelfsight.catalog.store.changes import lock
+from shelfsight.database import clock
 from shelfsight.database.tables import channels, rollouts
-from shelfsight.errors import NotFoundError
+from shelfsight.errors import NotFoundError, StaleWriteError
 from shelfsight.registry import store as versions
 from shelfsight.registry.rules import Share, Status
 from shelfsight.rollout.decisions import Action, Standing, status_after
@@ -21,21 +22,29 @@ if TYPE_CHECKING:
     from shelfsight.rollout.rules import Plan
 
 
+_ROUNDS = 10
+
+
 def standing(tx: Connection, channel: str) -> Standing:
-    """Return how a channel's versions stand.
+    """Return how a channel's versions stand: all of it at one moment, though PostgreSQL reads statement by statement.
 
     Raises:
         NotFoundError: there is no such channel.
+        StaleWriteError: it changes all the time.
     """
-    sequence = tx.scalar(select(channels.c.sequence).where(channels.c.id == channel))
-    if sequence is None:
-        raise NotFoundError(f"there is no channel {channel!r}: create it first, or check the id")
-    return Standing(
-        channel=channel,
-        versions=tuple(versions.versions(tx, channel)),
-        rollouts=tuple(running(tx, channel)),
-        sequence=sequence,
-    )
+    sequence = _sequence(tx, channel)
+    for _ in range(_ROUNDS):
+        found = Standing(
+            channel=channel,
+            versions=tuple(versions.versions(tx, channel)),
+            rollouts=tuple(running(tx, channel)),
+            releases=tuple(versions.releases_of(tx, channel)),
+            sequence=sequence,
+        )
+        sequence = _sequence(tx, channel)
+        if sequence == found.sequence:
+            return found
+    raise StaleWriteError(f"the versions of {channel} change faster than they can be read: try again")
 
 
 def locked(tx: Connection, channel: str) -> Standing:
@@ -84,17 +93,22 @@ def carry_out(tx: Connection, channel: str, move: Move) -> None:
             _note(tx, channel, move.version, reason=move.reason)
             versions.make_stable(tx, channel, move.version)
         case Action.HELD:
-            _note(tx, channel, move.version, reason=move.reason, held_at=versions.now(tx))
+            _note(tx, channel, move.version, reason=move.reason, held_at=clock.now(tx))
         case Action.RESUMED:
             _note(tx, channel, move.version, reason=move.reason, held_at=None)
         case Action.ROLLED_BACK | Action.HALTED:
-            releases = versions.releases_of(tx, channel)
-            for version in move.ends:
-                _note(tx, channel, version, reason=move.reason, outcome=move.outcome.value)
-                status = status_after(version, releases)
-                versions.give_share(tx, channel, version, Share(), more={"status": status})
+            _take_back(tx, channel, move)
         case _:
             assert_never(move.action)
+
+
+def _take_back(tx: Connection, channel: str, move: Move) -> None:
+    releases = versions.releases_of(tx, channel)
+    for version in move.ends:
+        _note(tx, channel, version, reason=move.reason, outcome=move.outcome.value)
+        versions.give_share(tx, channel, version, Share(), more={"status": status_after(version, releases)})
+    if move.instead is not None:
+        versions.make_stable(tx, channel, move.instead)
 
 
 def _start(tx: Connection, channel: str, move: Move) -> None:
@@ -121,6 +135,13 @@ def _note(tx: Connection, channel: str, version: str, **columns: Any) -> None:
     """Write into the row of the rollout of a version that runs."""
     of_version = and_(_runs(channel), rollouts.c.version == f"v{version}")
     tx.execute(update(rollouts).where(of_version).values(**columns))
+
+
+def _sequence(tx: Connection, channel: str) -> int:
+    sequence: int | None = tx.scalar(select(channels.c.sequence).where(channels.c.id == channel))
+    if sequence is None:
+        raise NotFoundError(f"there is no channel {channel!r}: create it first, or check the id")
+    return sequence
 
 
 def _runs(channel: str) -> ColumnElement[bool]:
