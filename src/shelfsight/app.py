@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from fastapi import FastAPI
 
@@ -14,6 +14,7 @@ from shelfsight.access.limits import RequestLimits
 from shelfsight.access.tokens import authenticate
 from shelfsight.api import access_routes, health, key_routes
 from shelfsight.api.bounds import RequestBounds
+from shelfsight.api.devices import DeviceOrigins
 from shelfsight.api.idempotency import KEY_PARAMETER, Idempotency
 from shelfsight.api.problems import MEDIA_TYPE, ProblemDocument, UnexpectedErrors, add_problem_handlers
 from shelfsight.api.services import Services
@@ -31,7 +32,7 @@ from shelfsight.registry.publish import open_registry
 from shelfsight.rollout import routes as rollout
 from shelfsight.telemetry import routes as telemetry
 from shelfsight.till import routes as till
-from shelfsight.web import admin, setup, till_page
+from shelfsight.web import admin, certificate, setup, till_page
 from shelfsight.web.headers import SecurityHeaders
 from shelfsight.webhooks import routes as webhooks
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from shelfsight.api.refusals import RefusalLog
     from shelfsight.settings import ServiceSettings
 
 _DESCRIPTION = "Channels, their catalogue, and the versions of what recognises it."
@@ -63,8 +65,39 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def open_services(settings: ServiceSettings) -> Services:
+_ROOMS = (
+    catalog,
+    registry,
+    rollout,
+    delivery,
+    trainings,
+    telemetry,
+    till,
+    webhooks,
+    access_routes,
+    key_routes,
+    health,
+    setup,
+    admin,
+    till_page,
+    certificate,
+)
+
+
+class _Outside(TypedDict):
+    """What every branch that serves files has in common."""
+
+    published: Published
+    refusals: RefusalLog
+    downloads: Downloads
+    rate: RequestLimits
+
+
+def open_services(settings: ServiceSettings, *, authority: bytes | None = None) -> Services:
     """Return database and storage, ready for use; makes the tables in an empty database.
+
+    Args:
+        authority: as in `Services`.
 
     Raises:
         UsageError: an address is none.
@@ -78,6 +111,7 @@ def open_services(settings: ServiceSettings) -> Services:
         webhook_networks=settings.webhook_networks,
         assets_url=settings.assets_url,
         limits=RequestLimits(settings.requests_per_minute),
+        authority=authority,
     )
 
 
@@ -95,33 +129,37 @@ def build_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     add_problem_handlers(app)
-    rooms = (catalog, registry, rollout, delivery, trainings, access_routes, key_routes, health, setup, admin)
-    for room in (*rooms, telemetry, till, webhooks, till_page):
+    for room in _ROOMS:
         app.include_router(room.router)
     # Each wraps those before it.
     app.add_middleware(Idempotency)
     app.add_middleware(RequestBounds)
     app.add_middleware(UnexpectedErrors)
+    app.add_middleware(DeviceOrigins)
     app.add_middleware(SecurityHeaders)
-    published = Published(
-        database=services.database,
-        storage=services.storage,
-        authenticate=partial(authenticate, services.database),
-        secrets=partial(url_secrets, services.database),
-    )
-    downloads = app.state.downloads = Downloads(services.database)
-    app.branches[f"{SERVED_AT}/"] = FileDelivery(
-        published=published, refusals=services.refusals, downloads=downloads, rate=services.limits
-    )
+    app.state.downloads = Downloads(services.database)
+    _add_branches(app, services)
+    return app
+
+
+def _add_branches(app: _Application, services: Services) -> None:
+    """Put what devices ask for most in front."""
+    outside: _Outside = {
+        "refusals": services.refusals,
+        "downloads": app.state.downloads,
+        "rate": services.limits,
+        "published": Published(
+            database=services.database,
+            storage=services.storage,
+            authenticate=partial(authenticate, services.database),
+            secrets=partial(url_secrets, services.database),
+        ),
+    }
+    app.branches[f"{SERVED_AT}/"] = FileDelivery(**outside)
     app.branches["/storage/"] = app.branches["/rest/"] = SupabaseWire(
-        database=services.database,
-        storage=services.storage,
-        published=published,
-        refusals=services.refusals,
-        downloads=downloads,
-        rate=services.limits,
+        database=services.database, storage=services.storage, **outside
     )
-    app.branches["/functions/"] = app.branches["/v1/"] = ConfigDelivery(
+    app.branches["/functions/"] = app.branches["/v1/channels/"] = ConfigDelivery(
         Outside(
             database=services.database,
             storage=services.storage,
@@ -131,7 +169,6 @@ def build_app(services: Services) -> FastAPI:
             assets_url=services.assets_url,
         )
     )
-    return app
 
 
 @asynccontextmanager
@@ -144,8 +181,8 @@ class _Application(FastAPI):
     """FastAPI, with branches in front of it that answer devices fast, and a description that knows our problems.
 
     Attributes:
-        branches: ASGI applications with headers, limits and an audit of their own, by the first part of their paths:
-            `/assets/`. What they get passes none of the middleware.
+        branches: ASGI applications with headers, limits and an audit of their own, by the first part of their paths,
+            or the first two: `/assets/`, `/v1/channels/`. What they get passes none of the middleware.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -156,8 +193,9 @@ class _Application(FastAPI):
         """Answer a request, or take part in the start and end of the server."""
         if scope["type"] == "http":
             path = scope["path"]
-            branch = self.branches.get(path[: path.find("/", 1) + 1])
-            if branch is not None and path != key_routes.PATH:  # which lies beside the configs, and is the API's
+            first = path.find("/", 1) + 1
+            branch = self.branches.get(path[:first]) or self.branches.get(path[: path.find("/", first) + 1])
+            if branch is not None:
                 await branch(scope, receive, send)
                 return
         await super().__call__(scope, receive, send)

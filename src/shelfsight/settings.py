@@ -47,7 +47,7 @@ def service_settings() -> ServiceSettings:
     Raises:
         UsageError: one of them cannot be.
     """
-    folder = Path(os.environ.get("SHELFSIGHT_DATA_DIR") or "shelfsight-data").expanduser().absolute()
+    folder = data_dir()
     return ServiceSettings(
         database_url=os.environ.get("SHELFSIGHT_DATABASE_URL") or f"sqlite:///{folder / 'shelfsight.db'}",
         storage_url=os.environ.get("SHELFSIGHT_STORAGE_URL") or str(folder / "assets"),
@@ -80,6 +80,11 @@ def _networks(name: str) -> tuple[Network, ...]:
         return tuple(map(ip_network, words))
     except ValueError as exc:
         raise UsageError(f"{name}: {exc}: name networks such as 10.0.0.0/24, with commas between them") from exc
+
+
+def data_dir() -> Path:
+    """Return the folder for what a service keeps on its own machine: `SHELFSIGHT_DATA_DIR`, or ./shelfsight-data."""
+    return Path(os.environ.get("SHELFSIGHT_DATA_DIR") or "shelfsight-data").expanduser().absolute()
 
 
 def cache_dir() -> Path:

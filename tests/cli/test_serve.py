@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pty
@@ -9,6 +10,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from httpx2 import Client
+from httpx2 import Client, ConnectError
 
 from shelfsight.cli.serve import _prepare, _run
 from shelfsight.errors import UnavailableError
@@ -251,4 +253,27 @@ def test_an_application_that_cannot_start_is_a_failure(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(UnavailableError, match="could not start"):
-        _run(_prepare(broken, access_log=False, proxies=[]), listener)  # type: ignore[arg-type]
+        _run(_prepare(broken, None, access_log=False, proxies=[]), listener)  # type: ignore[arg-type]
+
+
+def test_with_tls_who_trusts_its_authority_reaches_it_over_https() -> None:
+    with serving("--tls", "--name", "till.example", "--trainings", "0") as server:
+        assert server.facts["Address"].startswith("https://127.0.0.1:")
+        _link(server)
+        assert server.process.stdout is not None
+        facts = dict(server.process.stdout.readline().rstrip("\n").split("\t") for _ in range(2))
+        trusted = ssl.create_default_context(cafile=facts["Certificate"])
+        with Client(base_url=server.facts["Address"], verify=trusted, timeout=WAIT_S) as client:
+            authority = client.get("/authority.crt")
+            assert client.get("/healthz").status_code == 200
+        assert authority.headers["content-type"] == "application/x-x509-ca-cert"
+        der = ssl.PEM_cert_to_DER_cert(authority.text)
+        assert hashlib.sha256(der).digest().hex(":").upper() == facts["SHA-256"]
+        with pytest.raises(ConnectError), Client(base_url=server.facts["Address"]) as stranger:
+            stranger.get("/healthz")
+        assert server.end()[0] == 0
+
+
+def test_without_tls_there_is_no_certificate_to_trust() -> None:
+    with serving("--trainings", "0") as server, server.client() as client:
+        assert client.get("/authority.crt").status_code == 404

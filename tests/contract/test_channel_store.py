@@ -153,6 +153,8 @@ def test_a_deleted_channel_leaves_nothing_but_its_audit(database: Database) -> N
             counted = {"hour": MARIA.at, "file": "x", "version": "", "actor": "nobody", "count": 1, "size_bytes": 1}
             connection.execute(insert(tables.downloads).values(channel_id=channel_id, **counted))
             _sell_and_tell(connection, channel_id)
+            seen = {"id": "event-0001", "received_at": NOW, "at": NOW, "kind": "cache_hit"}
+            connection.execute(insert(tables.events).values(channel_id=channel_id, **seen))
             connection.execute(insert(tables.trainings).values(channel_id=channel_id))
             connection.execute(insert(tables.training_log).values(channel_id=channel_id, training_id=1, line="begun"))
             connection.execute(insert(tables.leases).values(name=f"publish:{channel_id}"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import update
 
+from shelfsight.database import clock
 from shelfsight.database.tables import leases
 from shelfsight.registry import files, latest, layout, store
 from shelfsight.registry.cleanup import clean_up
@@ -130,7 +131,7 @@ def test_a_publisher_that_slept_too_long_is_refused_and_the_winner_stays(registr
     late = run_asleep(job, asleep, wake)
     assert asleep.wait(30)
     with registry.database.write() as tx:  # a minute later
-        tx.execute(update(leases).values(expires_at=store.now(tx)))
+        tx.execute(update(leases).values(expires_at=clock.now(tx)))
     assert isinstance(run(job), int)
     wake.set()
     assert "has taken over a publish or clean-up of T_1" in late.recv()

@@ -27,6 +27,7 @@ class Services:
         webhook_networks: where webhooks may be sent beside the public internet.
         assets_url: where devices find the files of versions, without a slash at the end.
         limits: how often devices may ask, whatever they ask for.
+        authority: the certificate of the server's own authority, PEM; None where it has none.
     """
 
     database: Database
@@ -34,6 +35,7 @@ class Services:
     webhook_networks: tuple[Network, ...] = ()
     assets_url: str = ASSETS_URL
     limits: RequestLimits = field(default_factory=lambda: RequestLimits(REQUESTS_PER_MINUTE))
+    authority: bytes | None = None
     logins: LoginLimit = field(default_factory=LoginLimit)
     refusals: RefusalLog = field(init=False)
 

@@ -35,8 +35,13 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def address_of(listener: socket.socket) -> str:
+def is_for_others(listener: socket.socket) -> bool:
+    """Return whether other machines reach a socket that listens at every address."""
+    return listener.getsockname()[0] in _EVERY_ADDRESS
+
+
+def address_of(listener: socket.socket, *, scheme: str = "http") -> str:
     """Return the URL under which this machine reaches a socket that listens."""
     host, port = listener.getsockname()[:2]
     shown = _EVERY_ADDRESS.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{shown}:{port}"
+    return f"{scheme}://{shown}:{port}"

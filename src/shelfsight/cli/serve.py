@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
+    from shelfsight.access.certificates import Certificate
     from shelfsight.api.services import Services
     from shelfsight.registry.publish import Registry
     from shelfsight.settings import ServiceSettings
@@ -33,6 +34,13 @@ def serve(
     trainings: Annotated[
         int, typer.Option(min=0, max=64, help="Trainings at once here; 0 leaves them to `shelfsight worker`.")
     ] = 1,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Serve https, with a certificate of its own, for tills in this network.")
+    ] = False,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="With --tls, another name or address by which tills reach this machine.", metavar="NAME"),
+    ] = None,
     access_log: Annotated[bool, typer.Option("--access-log", help="Log every request.")] = False,
     trust_proxy: Annotated[
         list[str] | None,
@@ -45,6 +53,7 @@ def serve(
     from shelfsight.app import build_app, open_services
     from shelfsight.cli.listening import address_of, listen
     from shelfsight.cli.logs import configure_logs
+    from shelfsight.cli.tls import certificate_for
     from shelfsight.registry.follow import following
     from shelfsight.registry.publish import Registry
     from shelfsight.settings import service_settings
@@ -55,12 +64,15 @@ def serve(
     configure_logs(access=access_log)
     log = structlog.get_logger()
     settings = service_settings()
+    certificate = certificate_for(name or []) if tls else None
     with listen(host, port) as listener:
-        services = open_services(settings)
+        services = open_services(settings, authority=certificate.authority.read_bytes() if certificate else None)
         try:
-            server = _prepare(build_app(services), access_log=access_log, proxies=proxies)
-            address = address_of(listener)
+            server = _prepare(build_app(services), certificate, access_log=access_log, proxies=proxies)
+            address = address_of(listener, scheme="https" if tls else "http")
             _introduce(services, settings, address)
+            if certificate:
+                _tell_how_to_trust(certificate, listener)
             log.info("server_started", address=address)
             registry = Registry(database=services.database, storage=services.storage)
             webhooks = sending(services.database, reach_of(settings.webhook_networks))
@@ -110,7 +122,21 @@ def _introduce(services: Services, settings: ServiceSettings, address: str) -> N
         print_plain(f"Open this link to choose a password: {address}/setup?token={link}")
 
 
-def _prepare(app: FastAPI, *, access_log: bool, proxies: list[str]) -> uvicorn.Server:
+def _tell_how_to_trust(certificate: Certificate, listener: socket.socket) -> None:
+    """Print where tills find the server, and what they are to trust."""
+    from shelfsight.cli.listening import is_for_others
+    from shelfsight.cli.output import print_facts
+    from shelfsight.cli.tls import own_addresses
+
+    port = listener.getsockname()[1]
+    tills = [f"https://{host}:{port}" for host in own_addresses()] if is_for_others(listener) else []
+    facts = [("For tills", url) for url in tills] + [("To trust", f"{url}/authority.crt") for url in tills]
+    print_facts([*facts, ("Certificate", str(certificate.authority)), ("SHA-256", certificate.fingerprint)])
+
+
+def _prepare(
+    app: FastAPI, certificate: Certificate | None, *, access_log: bool, proxies: list[str]
+) -> uvicorn.Server:
     """Return a server that Ctrl-C and SIGTERM end well from now on, for that is how a server is meant to end."""
     import uvicorn
 
@@ -127,6 +153,7 @@ def _prepare(app: FastAPI, *, access_log: bool, proxies: list[str]) -> uvicorn.S
         proxy_headers=bool(proxies),
         forwarded_allow_ips=proxies,
         timeout_graceful_shutdown=_FINISH_WITHIN_S,
+        ssl_certfile=certificate.server if certificate else None,
     )
 
     class Server(uvicorn.Server):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from shelfsight.catalog.store import images
+from shelfsight.database import clock
 from shelfsight.delivery.store import purge_downloads
 from shelfsight.errors import StorageError
 from shelfsight.registry import store
@@ -31,7 +32,7 @@ def tidy(registry: Registry) -> None:
     for problem in cleaned.broken:
         _log.warning("version_is_broken", reason=problem)
     with registry.database.write() as tx:
-        purge_downloads(tx, store.now(tx) - _DOWNLOADS_KEPT)
+        purge_downloads(tx, clock.now(tx) - _DOWNLOADS_KEPT)
     compact_embeddings(registry)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, delete, func, insert, or_, select, update
+from sqlalchemy import and_, delete, insert, or_, select, update
 
+from shelfsight.database import clock
 from shelfsight.database.tables import workers
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Worker:
 
 def register(tx: Connection, *, id: str, host: str, pid: int, concurrency: int) -> None:  # noqa: A002 (the column's)
     """Add a worker that begins now."""
-    now = _now(tx)
+    now = clock.now(tx)
     tx.execute(
         insert(workers).values(id=id, host=host, pid=pid, concurrency=concurrency, started_at=now, seen_at=now)
     )
@@ -43,18 +44,18 @@ def register(tx: Connection, *, id: str, host: str, pid: int, concurrency: int) 
 def beat(tx: Connection, worker: str) -> bool:
     """Note that a worker is there; return False where it was declared dead meanwhile."""
     mine = and_(workers.c.id == worker, workers.c.stopped_at.is_(None))
-    return tx.execute(update(workers).where(mine).values(seen_at=_now(tx))).rowcount == 1
+    return tx.execute(update(workers).where(mine).values(seen_at=clock.now(tx))).rowcount == 1
 
 
 def stop(tx: Connection, worker: str) -> None:
     """Note that a worker has ended."""
     mine = and_(workers.c.id == worker, workers.c.stopped_at.is_(None))
-    tx.execute(update(workers).where(mine).values(stopped_at=_now(tx)))
+    tx.execute(update(workers).where(mine).values(stopped_at=clock.now(tx)))
 
 
 def declare_dead(tx: Connection, *, silent_s: float) -> list[str]:
     """Note that every worker that was silent for so long is dead; return who that is."""
-    now = _now(tx)
+    now = clock.now(tx)
     silent = and_(workers.c.stopped_at.is_(None), workers.c.seen_at < now - timedelta(seconds=silent_s))
     dead = update(workers).where(silent).values(stopped_at=now).returning(workers.c.id)
     return list(tx.execute(dead).scalars())
@@ -75,11 +76,3 @@ def forget(tx: Connection, *, before: datetime) -> int:
     """Remove workers that ended before, or were last seen before; return how many."""
     old = or_(workers.c.stopped_at < before, workers.c.seen_at < before)
     return tx.execute(delete(workers).where(old)).rowcount
-
-
-def _now(tx: Connection) -> datetime:
-    """Return the database's time: that of one machine, however many workers ask."""
-    if tx.dialect.name != "postgresql":
-        return datetime.now(UTC)
-    moment: datetime = tx.execute(select(func.clock_timestamp())).scalar_one()
-    return moment

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from shelfsight.access.audit import purge_refusals
 from shelfsight.access.store import delete_expired
 from shelfsight.catalog import images
+from shelfsight.database import clock
 from shelfsight.database.engine import SYSTEM
 from shelfsight.errors import BundleError, NotFoundError, PublishConflictError
 from shelfsight.registry import latest, layout, store
@@ -80,7 +81,7 @@ def clean_up(
 def _forget(registry: Registry, cleaned: Cleaned) -> None:
     """Forget refused requests, sessions and setup links that are long over."""
     with registry.database.write() as tx:
-        before = store.now(tx) - _REMEMBERED
+        before = clock.now(tx) - _REMEMBERED
         cleaned.forgotten = purge_refusals(tx, before) + delete_expired(tx, before)
 
 
@@ -93,7 +94,7 @@ def _delete_expired(registry: Registry, channel: str, retention: Retention, clea
         cleaned.broken.append(str(exc))
     served = latest.read(storage, channel)
     with database.read() as tx:
-        versions, releases, now = store.versions(tx, channel), store.releases_of(tx, channel), store.now(tx)
+        versions, releases, now = store.versions(tx, channel), store.releases_of(tx, channel), clock.now(tx)
     for old in expired(versions, releases, retention, now):
         if old.version == served:
             continue  # the pointer could not follow the database, so this is what devices load
@@ -126,7 +127,7 @@ def _remove_orphans(registry: Registry, channel: str, lease: Lease, cleaned: Cle
 def _remove_images(registry: Registry, channel: str, cleaned: Cleaned) -> None:
     """Remove the files of images that no product has, soon after it was looked up: one may be added again."""
     with registry.database.read() as tx:
-        before = store.now(tx) - _IMAGES_WAIT
+        before = clock.now(tx) - _IMAGES_WAIT
     for unused in images.unreferenced_images(registry, channel, before=before):
         registry.storage.delete(unused)
         cleaned.images += len(unused)
@@ -135,7 +136,7 @@ def _remove_images(registry: Registry, channel: str, cleaned: Cleaned) -> None:
 def _remove_objects(registry: Registry, channel: str, cleaned: Cleaned) -> None:
     """Remove the bytes of uploaded objects that are no more; as for images, not at once."""
     with registry.database.read() as tx:
-        before = store.now(tx) - _IMAGES_WAIT
+        before = clock.now(tx) - _IMAGES_WAIT
     listed = registry.storage.list(layout.objects_folder(channel))
     old = (file.path for file in listed if file.modified_at < before)
     while paths := list(islice(old, _LOOKED_UP_AT_ONCE)):

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shelfsight.database import clock
 from shelfsight.errors import DatabaseError, PublishConflictError
 from shelfsight.registry import store
 from shelfsight.registry.holder import is_dead, this_process
@@ -74,7 +75,7 @@ def is_held(database: Database, name: str) -> bool:
     """Return whether somebody holds a lease now who is not known to be dead."""
     with database.read() as tx:
         found = store.lease(tx, name)
-        return found is not None and found.expires_at > store.now(tx) and not is_dead(found.holder)
+        return found is not None and found.expires_at > clock.now(tx) and not is_dead(found.holder)
 
 
 def publish_lease(channel: str) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, func, insert, literal, or_, select, update
+from sqlalchemy import and_, delete, insert, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from shelfsight.catalog.rules import ReleasePolicy
 from shelfsight.catalog.store.changes import lock
+from shelfsight.database.clock import now
 from shelfsight.database.tables import (
     channels,
     leases,
@@ -300,14 +301,6 @@ def release_lease(tx: Connection, *, name: str, token: int) -> None:
     """Give a lease back, if it is still held under this token; the row stays, for the tokens to count on."""
     mine = and_(leases.c.name == name, leases.c.token == token)
     tx.execute(update(leases).where(mine).values(expires_at=now(tx), holder=""))
-
-
-def now(tx: Connection) -> datetime:
-    """Return the database's time: that of one machine, however many ask."""
-    if tx.dialect.name != "postgresql":
-        return datetime.now(UTC)
-    moment: datetime = tx.execute(select(func.clock_timestamp())).scalar_one()
-    return moment
 
 
 def _columns(share: Share) -> dict[str, Any]:

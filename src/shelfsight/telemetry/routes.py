@@ -12,14 +12,11 @@ from shelfsight.api.guards import AnyCaller, check_may
 from shelfsight.api.services import ServicesOf
 from shelfsight.bundle.documents import VERSION_PATTERN
 from shelfsight.catalog.rules import CHANNEL_PATTERN
-from shelfsight.errors import NotFoundError
+from shelfsight.catalog.sequence import sequence_header
 from shelfsight.telemetry import store
 from shelfsight.telemetry.rules import MOST_EVENTS, Event, EventKind
 
 router = APIRouter(prefix="/api/v1", tags=["events"])
-
-SEQUENCE_HEADER = "X-Shelfsight-Sequence"
-"""Of the channel's config: a device that has an older one asks for it."""
 
 _Product = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -103,11 +100,8 @@ def report_events(
         else:
             events.setdefault(event.id, event)
     with services.database.write(actor=caller.actor) as tx:
-        sequence = store.sequence(tx, document.channel_id)
-        if sequence is None:
-            raise NotFoundError(f"there is no channel {document.channel_id!r}")
+        response.headers.update(sequence_header(tx, document.channel_id))
         stored = store.add(tx, document.channel_id, list(events.values()), datetime.now(UTC))
-    response.headers[SEQUENCE_HEADER] = str(sequence)
     return TakenEventsDocument(stored=stored, refused=refused)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete
 from sqlalchemy.dialects import postgresql, sqlite
 
-from shelfsight.database.tables import channels, events
+from shelfsight.database.tables import events
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,11 +27,6 @@ def add(tx: Connection, channel: str, reported: Sequence[Event], received_at: da
     rows = [_row(channel, event, received_at) for event in reported]
     statement = dialect.insert(events).values(rows).on_conflict_do_nothing().returning(events.c.id)
     return len(tx.execute(statement).all())
-
-
-def sequence(tx: Connection, channel: str) -> int | None:
-    """Return the sequence of a channel's config, None where there is no such channel."""
-    return tx.scalar(select(channels.c.sequence).where(channels.c.id == channel))
 
 
 def forget(tx: Connection, before: datetime) -> int:

@@ -14,6 +14,7 @@ from shelfsight.api.pages import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, pa
 from shelfsight.api.preconditions import IfNoneMatch, is_known
 from shelfsight.api.problems import address_of
 from shelfsight.api.services import ServicesOf
+from shelfsight.catalog.sequence import sequence_header
 from shelfsight.catalog.store import channels
 from shelfsight.errors import AccessError, TooManyRequestsError, UsageError
 from shelfsight.till import sales, store
@@ -56,11 +57,13 @@ def _within_limits(request: Request, services: ServicesOf) -> None:
 
 @router.post("/sales", dependencies=[Depends(_within_limits)])
 def book_sales(
-    channel_id: str, document: NewSalesDocument, caller: DeviceCaller, services: ServicesOf
+    channel_id: str, document: NewSalesDocument, caller: DeviceCaller, services: ServicesOf, response: Response
 ) -> ReceiptsDocument:
     """Book sales: all of them, or none. One that was booked already, with the same contents, is not booked again."""
     _check_may_sell(caller, channel_id)
     receipts = sales.book(services.database, channel_id, _batch(document), actor=caller.actor)
+    with services.database.read() as tx:
+        response.headers.update(sequence_header(tx, channel_id))
     return ReceiptsDocument(sales=[ReceiptDocument.of(receipt) for receipt in receipts])
 
 
@@ -161,13 +164,15 @@ def list_till_products(
     """
     lists = lists_of(request.app, services.database)
     revision = lists.revision(channel_id)
+    with services.database.read() as tx:
+        always = {**sequence_header(tx, channel_id), **_LISTED}
     for packing in Packing:
         tag = tag_of(revision, packing)
         if is_known(if_none_match, tag):
-            return Response(status_code=304, headers={"etag": tag, **_LISTED})
+            return Response(status_code=304, headers={"etag": tag, **always})
     wanted = Wanted(channel=channel_id, packing=packing_for(accept_encoding), since=since)
     found = lists.find(wanted, revision)
-    headers = {"etag": found.etag, **_LISTED}
+    headers = {"etag": found.etag, **always}
     if found.packing is not Packing.NONE:
         headers["content-encoding"] = found.packing.value
     return Response(found.body, headers=headers, media_type="application/json")

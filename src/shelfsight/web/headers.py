@@ -16,6 +16,8 @@ CONTENT_SECURITY_POLICY = (
     "img-src 'self' blob: data:; "
     "media-src 'self' blob:; "
     "connect-src 'self'; "
+    "worker-src 'self'; "
+    "manifest-src 'self'; "
     "base-uri 'none'; "
     "form-action 'none'; "
     "frame-ancestors 'none'"

@@ -83,10 +83,7 @@ class Sender:
                 but=busy,
             )
         for one in claimed:
-            with self._changed:
-                self._running[one.webhook] += 1
-            # No pool: its threads would keep the process from ending until the slowest server has answered.
-            Thread(target=self._run, args=(one,), name="send-webhook", daemon=True).start()
+            self._begin(one)
         return len(claimed)
 
     def send(self, delivery_id: int) -> Outcome | None:
@@ -124,6 +121,24 @@ class Sender:
         with self._database.read() as tx:  # cheap, where taking the lock of SQLite each second would not be
             return store.is_any_due(tx, clock.now(tx))
 
+    def _begin(self, claimed: Claimed) -> None:
+        with self._changed:
+            self._running[claimed.webhook] += 1
+        # No pool: its threads would keep the process from ending until the slowest server has answered.
+        thread = Thread(target=self._run, args=(claimed,), name="send-webhook", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no more: it is sent when the hold on it is over
+            self._end(claimed)
+            raise
+
+    def _end(self, claimed: Claimed) -> None:
+        with self._changed:
+            self._running.subtract([claimed.webhook])
+            self._running += Counter()  # drops those at zero
+            self._has_ended = True
+            self._changed.notify_all()
+
     def _run(self, claimed: Claimed) -> None:
         try:
             _tell(claimed, self._deliver(claimed))
@@ -132,11 +147,7 @@ class Sender:
         except Exception:  # noqa: BLE001 (of a thread that nobody waits for)
             _log.exception("webhook_sender_failed", delivery=claimed.id)
         finally:
-            with self._changed:
-                self._running.subtract([claimed.webhook])
-                self._running += Counter()  # drops those at zero
-                self._has_ended = True
-                self._changed.notify_all()
+            self._end(claimed)
 
     def _deliver(self, claimed: Claimed) -> Outcome:
         if claimed.is_disabled:
@@ -191,6 +202,8 @@ def sending(database: Database, reach: Reach, *, every_s: float = LOOKS_EVERY_S)
                 sender.look()
             except (ConflictError, DatabaseError) as exc:
                 _log.warning("webhooks_not_sent", reason=str(exc))
+            except Exception:  # noqa: BLE001 (else nothing would be sent any more, and nobody would know)
+                _log.exception("webhooks_not_sent")
             if not sender.wait(every_s):  # the end of an attempt makes room for another
                 stop.wait(every_s)
 

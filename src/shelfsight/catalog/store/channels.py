@@ -120,6 +120,18 @@ def rotate_token(connection: Connection, channel_id: str, stamp: Stamp) -> Chann
     return _save(connection, replace(get(connection, channel_id), token=_new_token()), stamp)
 
 
+def sequence(connection: Connection, channel_id: str) -> int:
+    """Return how often what devices are told of a channel has changed.
+
+    Raises:
+        NotFoundError: there is no such channel.
+    """
+    found: int | None = connection.scalar(select(channels.c.sequence).where(channels.c.id == channel_id))
+    if found is None:
+        raise NotFoundError(f"there is no channel {channel_id!r}: create it first, or check the id")
+    return found
+
+
 def set_training(
     connection: Connection, channel_id: str, status: TrainingStatus, *, last_trained: datetime | None = None
 ) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shelfsight.access.rules import split_token
+from shelfsight.delivery.config.keep import PATIENCE_S
 from shelfsight.delivery.memory import Flights, Memory
 from shelfsight.errors import AuthenticationError, UnavailableError
 
@@ -107,10 +108,13 @@ class Callers:
         return caller
 
     async def _ask_again(self, token: bytes, before: Caller) -> Caller | None:
-        try:
-            return await self._look_up(token)
-        except UnavailableError:
-            return before
+        """Return who a known token stands for now, or did before if that is not to be had soon."""
+        looking_up = self._lookups.start(token, lambda: self._asked(token))
+        done, _ = await asyncio.wait({looking_up}, timeout=PATIENCE_S)
+        if done and not isinstance(looking_up.exception(), UnavailableError):
+            return looking_up.result()
+        self._known.put(token, _Known(before, self._clock()))
+        return before
 
     async def _is_still_a_key(self, token: bytes, caller: Caller) -> bool:
         """Return whether a token is the public key of a channel: what is known of the channel says so already."""

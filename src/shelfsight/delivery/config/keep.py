@@ -25,7 +25,9 @@ FRESH_S = 1.0
 
 CHECK_FILES_AFTER_S = 300.0
 CHECK_BROKEN_AFTER_S = 5.0
-_PATIENCE_S = 0.5
+PATIENCE_S = 0.5
+"""How long a client waits for something newer than what is there."""
+
 _PREPARED_AT_ONCE = 4
 _MOST_SEQUENCES = 100_000
 _MOST_TROUBLES = 1000
@@ -88,7 +90,7 @@ class Keeper:
         self._held: OrderedDict[str, Held] = OrderedDict()  # the channel not looked at for longest comes first
         self._refreshes: Flights[str, None] = Flights()
         self._turns = asyncio.Semaphore(_PREPARED_AT_ONCE)
-        self._sequences: Memory[tuple[str, datetime], int] = Memory(_MOST_SEQUENCES)
+        self._sequences: Memory[tuple[str, str], int] = Memory(_MOST_SEQUENCES)
         self._troubles: Memory[str, float] = Memory(_MOST_TROUBLES)
         self._replies = 0
 
@@ -108,7 +110,7 @@ class Keeper:
         if held is None:
             await asyncio.shield(refreshing)
         else:
-            done, _ = await asyncio.wait({refreshing}, timeout=_PATIENCE_S)
+            done, _ = await asyncio.wait({refreshing}, timeout=PATIENCE_S)
             if not done:  # nobody else need wait that long
                 self._keep_for_now(held)
         found = self._held.get(channel)
@@ -136,6 +138,7 @@ class Keeper:
             self._note(channel, exc)
             if held is None:
                 raise
+            held.check_at = max(held.check_at, self._clock() + CHECK_BROKEN_AFTER_S)
             self._keep_for_now(held)
 
     async def _look(self, channel: str, held: Held | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,8 @@ class Looks:
         self._next: asyncio.Future[Seen] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._failed_at = float("-inf")
+        # One of its own, so that nothing that hangs elsewhere keeps devices from what is new.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="config-looks")
 
     async def look(self, channel: str) -> Seen:
         """Return what a question that begins now says of a channel, and perhaps of others.
@@ -66,7 +69,7 @@ class Looks:
                 self._wanted, self._next = set(), None
                 asked_at = self._clock()
                 try:
-                    channels = await asyncio.to_thread(self._query, wanted)
+                    channels = await asyncio.get_running_loop().run_in_executor(self._thread, self._query, wanted)
                 except Exception as exc:  # noqa: BLE001 (whatever it is, those who wait must hear of it)
                     self._failed_at = self._clock()
                     answer.set_exception(exc)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import Text, cast, select
 
 from shelfsight.database.tables import channels, model_metadata
 from shelfsight.delivery.store import VersionRow
@@ -13,18 +13,18 @@ from shelfsight.rollout import store as rollouts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
-    from datetime import datetime
 
-    from sqlalchemy import Column, Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row
 
     from shelfsight.rollout.decisions import Standing
 
-_COLUMNS: tuple[Column[Any], ...] = (
+_COLUMNS: tuple[ColumnElement[Any], ...] = (
     channels.c.id,
     channels.c.token,
     channels.c.visibility,
     channels.c.sequence,
-    channels.c.created_at,
+    # As it is written: of one question about many channels, none may fail because of a time that is none.
+    cast(channels.c.created_at, Text).label("created_at"),
 )
 _PUBLIC = "public"
 _AT_ONCE = 1000
@@ -44,7 +44,7 @@ class ChannelRow:
     token: bytes
     private: bool
     sequence: int
-    created_at: datetime
+    created_at: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
