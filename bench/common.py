@@ -123,6 +123,16 @@ def python_server(*arguments: str, environment: Mapping[str, str] | None = None)
         process.wait()
 
 
+def _only_child(pid: int) -> int:
+    """Return the child of a process; a port listens before the child that answers there is born."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    for _ in range(100):
+        if found := children.read_text().split():
+            return int(found[0])
+        time.sleep(0.05)
+    sys.exit(f"process {pid} has no child")
+
+
 @contextmanager
 def nginx_server(folder: Path, locations: str) -> Iterator[Server | None]:
     """Yield a running nginx with one worker, None where it is not installed.
@@ -147,8 +157,7 @@ def nginx_server(folder: Path, locations: str) -> Iterator[Server | None]:
     process = subprocess.Popen(["nginx", "-c", str(config), "-e", str(folder / "nginx.log")])  # noqa: S607
     try:
         wait_for(port)
-        worker = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
-        yield Server(name="nginx", pid=int(worker), port=port)
+        yield Server(name="nginx", pid=_only_child(process.pid), port=port)
     finally:
         process.terminate()
         process.wait()
