@@ -256,12 +256,13 @@ def test_an_application_that_cannot_start_is_a_failure(monkeypatch: pytest.Monke
         _run(_prepare(broken, None, access_log=False, proxies=[]), listener)  # type: ignore[arg-type]
 
 
-def test_with_tls_who_trusts_its_authority_reaches_it_over_https() -> None:
+def test_with_tls_who_trusts_its_authority_reaches_it_over_https(data: Path) -> None:
     with serving("--tls", "--name", "till.example", "--trainings", "0") as server:
         assert server.facts["Address"].startswith("https://127.0.0.1:")
         _link(server)
         assert server.process.stdout is not None
         facts = dict(server.process.stdout.readline().rstrip("\n").split("\t") for _ in range(2))
+        assert facts["Certificate"] == f"{data}/tls/authority.crt"
         trusted = ssl.create_default_context(cafile=facts["Certificate"])
         with Client(base_url=server.facts["Address"], verify=trusted, timeout=WAIT_S) as client:
             authority = client.get("/authority.crt")
@@ -274,6 +275,6 @@ def test_with_tls_who_trusts_its_authority_reaches_it_over_https() -> None:
         assert server.end()[0] == 0
 
 
-def test_without_tls_there_is_no_certificate_to_trust() -> None:
+def test_without_tls_there_is_no_certificate_to_trust(data: Path) -> None:
     with serving("--trainings", "0") as server, server.client() as client:
         assert client.get("/authority.crt").status_code == 404
