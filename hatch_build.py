@@ -34,9 +34,7 @@ INPUTS = (
     "clients/js/core/*.js",
     "clients/js/io/*.js",
     BUILD,
-    "src/shelfsight/web/till/*.js",
-    "src/shelfsight/web/till/*.css",
-    "src/shelfsight/web/till/*.svg",
+    "src/shelfsight/web/till/**/*.*",
 )
 STAMP = "stamp.json"
 

@@ -2,9 +2,9 @@
 
     python -m bench.browser_client [--openings 7] [--pictures 100]
 
-Trains on the example shop, publishes, and opens a page with the client: from the start of the page to the first answer
-with everything in the cache, beside a page that downloads the bundle each time (`loadRecogniser`); milliseconds per
-picture on WebAssembly; a key stroke in a list of 5,000 products.
+Trains on the example shop, publishes, and opens a page with the client: from the start of the page to the first
+answer with everything in the cache, beside a page that downloads the bundle each time (`loadRecogniser`);
+milliseconds per picture on WebAssembly; a key stroke in a list of 5,000 products.
 """
 
 from __future__ import annotations

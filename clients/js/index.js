@@ -1,6 +1,7 @@
 /**
- * What a page needs to recognise products and to sell them: start with `openClient`. `loadRecogniser` is for a page that
- * has a bundle's address and nothing else: it caches nothing, and checks nothing.
+ * What a page needs to recognise products and to sell them: start with `openClient`.
+ *
+ * `loadRecogniser` is for a page that has the address of a bundle and nothing else: it keeps nothing, and checks nothing.
  *
  * @typedef {import('./core/ranking.js').Prediction} Prediction
  * @typedef {import('./core/ranking.js').Ranking} Ranking
@@ -12,6 +13,7 @@
  * @typedef {import('./io/live.js').Answer} Answer
  * @typedef {import('./io/live.js').LiveRecogniser} LiveRecogniser
  * @typedef {import('./io/products.js').ProductList} ProductList
+ * @typedef {import('./io/recogniser.js').Recogniser} Recogniser
  * @typedef {import('./io/sales.js').Outcome} SalesOutcome
  */
 
@@ -33,4 +35,4 @@ export {
 export { rank } from './core/ranking.js'
 export { createSearch } from './core/search.js'
 export { openClient } from './io/client.js'
-export { Recogniser, loadRecogniser } from './io/recogniser.js'
+export { loadRecogniser } from './io/load.js'

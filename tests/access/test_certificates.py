@@ -116,3 +116,14 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_without_a_name_there_is_no_certificate(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--name"):
         own_certificate(tmp_path, ())
+
+
+@pytest.mark.parametrize("name", ["", "büro", "a b", "https://till.local:8443", "x" * 300, "-a.local", "fe80::1%e0"])
+def test_what_is_no_name_is_told_as_such(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="is no name of a server: write it as till"):
+        own_certificate(tmp_path, ("localhost", name))
+
+
+@pytest.mark.parametrize("name", ["till.local", "MY_PC", "*.shop.example", "192.168.1.7", "fd00::7", "xn--bro-hoa"])
+def test_what_is_a_name_gets_a_certificate(tmp_path: Path, name: str) -> None:
+    assert own_certificate(tmp_path, (name,)).server.exists()

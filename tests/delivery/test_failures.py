@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shelfsight.delivery import store
+from shelfsight.delivery import content, store
 from shelfsight.delivery.content import ContentLimits
 from shelfsight.delivery.grants import version_grant
 from shelfsight.errors import DatabaseError, StorageError
+from shelfsight.storage import open_storage
 from tests.delivery.shop import FILES, Shop, sha256
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from shelfsight.database.engine import Database
+    from shelfsight.delivery.rules import Encoding
 
 
 WEIGHTS = FILES["weights.bin"]
@@ -165,3 +172,34 @@ def _fail_with(error: Exception) -> Callable[..., None]:
         raise error
 
     return fail
+
+
+def test_large_files_of_many_channels_are_not_all_held_for_compression(
+    fresh_database: Database, assets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A morning on which the tills of every channel load a model: nobody waits for the compressed form."""
+    limits = ContentLimits(whole=1_000_000, held=0, waited_for=1000)
+    shop = Shop(fresh_database, open_storage(assets), limits=limits)
+    names = [f"part{number:02}.bin" for number in range(60)]
+    shop.publish(files={name: name.encode() * 1000 for name in names})
+    turns, waiting = threading.Event(), list[asyncio.Task[bytes | None]]()
+    compress = content._compress
+
+    def slow(data: bytes, encoding: Encoding, *, small: bool) -> bytes:
+        turns.wait(20)
+        return compress(data, encoding, small=small)
+
+    monkeypatch.setattr(content, "_compress", slow)
+
+    async def morning() -> set[int]:
+        replies = [await shop.ask(f"default/v1.0.0/{name}", accept_encoding="gzip") for name in names]
+        waiting.extend(shop.published._content._compressions._running.values())
+        turns.set()
+        await asyncio.gather(*waiting)
+        return {reply.status for reply in replies}
+
+    assert shop.runner.run(morning()) == {200}
+    assert len(waiting) == 16
+    shop.clock.now_s += 1
+    assert shop.get(f"default/v1.0.0/{names[0]}", accept_encoding="gzip").headers["content-encoding"] == "gzip"
+    shop.close()

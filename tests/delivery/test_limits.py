@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -134,3 +135,23 @@ def test_forged_urls_are_guesses_and_expired_ones_are_not(limited: Callable[[int
 def test_without_limits_nobody_waits(limited: Callable[[int], Shop]) -> None:
     shop = limited(0)
     assert {shop.get("default/v1.0.0/model.json").status for _ in range(1500)} == {200}
+
+
+def test_one_token_that_comes_a_hundred_times_at_once_is_one_question(limited: Callable[[int], Shop]) -> None:
+    shop = limited(REQUESTS_PER_MINUTE)
+
+    async def all_at_once() -> list[int]:
+        replies = await asyncio.gather(*(shop.ask(PATH, apikey="device") for _ in range(100)))
+        return [reply.status for reply in replies]
+
+    assert set(shop.runner.run(all_at_once())) == {200}
+
+
+def test_who_is_known_goes_on_while_others_guess(limited: Callable[[int], Shop]) -> None:
+    shop = limited(REQUESTS_PER_MINUTE)
+    assert shop.get(PATH, apikey="device").status == 200
+    for number in range(UNKNOWN_TOKENS_PER_MINUTE + 1):
+        shop.get(PATH, apikey=f"guess-{number}")
+    shop.clock.now_s += 2  # what is known of the token is old
+    assert shop.get(PATH, apikey="device").status == 200
+    assert shop.get(PATH, apikey="reader").status == 429

@@ -20,6 +20,7 @@ from shelfsight.api.services import Services
 from shelfsight.app import build_app
 from shelfsight.database.tables import audit, channels
 from shelfsight.delivery import store
+from shelfsight.delivery.signing import Terms, sign_version
 from shelfsight.delivery.store import DownloadCount
 from shelfsight.jobs.housekeeping import tidy
 from shelfsight.registry.publish import Order, Registry, publish
@@ -267,3 +268,35 @@ def test_answer_that_holds_a_token_is_not_kept_for_a_repetition(client: TestClie
     again = client.post(SIGN, json={"version": "1.0.0"}, headers=key)
     assert (first.status_code, again.status_code) == (201, 409)
     assert first.json()["token"] not in json.dumps(again.json())
+
+
+def test_moments_that_no_clock_shows_are_no_failure(client: TestClient, services: Services) -> None:
+    add(services, counted(2))
+    everything = {"from": "0001-01-01T00:00:00+14:00", "to": "9999-12-31T23:59:59-14:00"}
+    assert len(client.get(DOWNLOADS, params=everything).json()["items"]) == 1
+
+
+@pytest.mark.parametrize(
+    "position",
+    [
+        '["0001-01-01T00:00:00+14:00", "", "", ""]',
+        '["9999-12-31T23:59:59-14:00", "", "", ""]',
+        '["2026-11-20T12:00:00+00:00", "\\u0000", "", ""]',
+        '["2026-11-20T12:00:00+00:00", "", "", "\\ud800"]',
+    ],
+)
+def test_cursor_that_no_database_takes_is_refused(client: TestClient, position: str) -> None:
+    from shelfsight.api.pages import encode_cursor
+
+    assert client.get(DOWNLOADS, params={"cursor": encode_cursor(position)}).status_code == 422
+
+
+def test_what_opens_private_files_is_in_no_repr(services: Services) -> None:
+    terms = Terms(by=COMMAND_LINE, expires_at=datetime.now(UTC) + timedelta(hours=1))
+    with services.database.read() as tx:
+        channel = store.find_channel(tx, "T_1")
+    found = sign_version(Registry(database=services.database, storage=services.storage), "T_1", "1.0.0", terms)
+    assert found.token in found.urls[0].url
+    assert found.token not in repr(found)
+    assert channel is not None
+    assert channel.token not in repr(channel)

@@ -28,9 +28,9 @@ ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or "/usr/bin/chromium"
 MODEL_URL = "/ml-models/demo/v1.0.0/"
 
-_PACKAGES = {"/node_modules/": ROOT / "node_modules", "/client_modules/": ROOT / "clients/js/node_modules"}
+_PACKAGES = {"/node_modules/": ROOT / "node_modules"}
 _SCRIPTS = (
-    ROOT / "clients/js/node_modules/@tensorflow/tfjs-backend-wasm",
+    ROOT / "node_modules/@tensorflow/tfjs-backend-wasm",
     ROOT / "node_modules/@tensorflow/tfjs",
     ROOT / "node_modules/@teachablemachine/image",
 )

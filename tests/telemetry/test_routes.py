@@ -1,7 +1,5 @@
 """What devices report arrives once, whatever else is in the batch."""
 
-
-
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +10,9 @@ import pytest
 from sqlalchemy import insert, select, update
 from starlette.testclient import TestClient
 
+from shelfsight.access.limits import RequestLimits
+from shelfsight.access.rules import COMMAND_LINE
+from shelfsight.access.tokens import NewToken, create_token
 from shelfsight.api.services import Services
 from shelfsight.app import build_app
 from shelfsight.database.tables import channels, events
@@ -148,3 +149,46 @@ def test_old_events_are_forgotten(client: TestClient, database: Database) -> Non
         assert store.forget(tx, datetime.now(UTC) - timedelta(days=1)) == 0
         assert store.forget(tx, datetime.now(UTC) + timedelta(days=1)) == 1
     assert stored(database) == []
+
+
+@pytest.mark.parametrize(
+    ("scopes", "channel", "status"),
+    [
+        (["channel:T_1:read"], None, 403),
+        (["device"], "T_2", 403),
+        (["channel:T_1:write"], None, 200),
+        (["device"], "T_1", 200),
+        (["admin"], None, 200),
+    ],
+)
+def test_who_may_only_read_reports_nothing(
+    client: TestClient, database: Database, scopes: list[str], channel: str | None, status: int
+) -> None:
+    token = create_token(database, NewToken(name="one", scopes=scopes, channel=channel), by=COMMAND_LINE).text
+    client.headers["authorization"] = f"Bearer {token}"
+    assert report(client, PREDICTION).status_code == status
+    assert len(stored(database)) == (status == 200)
+
+
+@pytest.mark.parametrize(
+    "at",
+    ["0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00", -(10**11), 1e300],
+)
+def test_a_moment_that_no_clock_shows_keeps_no_other_event_out(
+    client: TestClient, database: Database, at: str | float
+) -> None:
+    answer = report(client, {**PREDICTION, "at": at}, {**PREDICTION, "id": "event-good"})
+    assert answer.status_code == 200, answer.text
+    assert [(one["index"], one["reason"].startswith("at: ")) for one in answer.json()["refused"]] == [(0, True)]
+    assert [row["id"] for row in stored(database)] == ["event-good"]
+
+
+def test_an_address_that_reports_too_often_waits(sqlite: Database, tmp_path: Path) -> None:
+    with sqlite.write() as tx:
+        tx.execute(insert(channels).values(id="T_1", token="ck_1"))
+    services = Services(database=sqlite, storage=open_storage(tmp_path / "assets"), limits=RequestLimits(3))
+    client = TestClient(build_app(services), headers={"authorization": "Bearer ck_1"})
+    answers = [report(client, {**PREDICTION, "id": f"event-{number:04}"}) for number in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert answers[3].headers["retry-after"] == "60"
+    assert len(stored(sqlite)) == 3

@@ -7,7 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from shelfsight.access.keys import KeyKind, config_keys, rotate
+from shelfsight.access.key_store import KeyKind
+from shelfsight.access.keys import config_keys, rotate
 from shelfsight.access.rules import COMMAND_LINE
 from shelfsight.catalog.store import channels
 from shelfsight.errors import NotFoundError, UsageError
@@ -42,3 +43,25 @@ def test_a_channel_that_is_not_there_has_no_link(sqlite: Database) -> None:
 def test_what_is_no_server_is_refused(server: str) -> None:
     with pytest.raises(UsageError, match="no address of a server"):
         link(server, "default", "ck_1", ["k"])
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        "http://[::1",
+        "https://x:abc",
+        "https://x:99999",
+        "https://x:0",
+        "https://a b",
+        "https://x/\n",
+        "https://u:p@x",
+    ],
+)
+def test_a_server_that_no_phone_could_reach_is_refused(server: str) -> None:
+    with pytest.raises(UsageError, match="no address of a server"):
+        link(server, "default", "ck_1", ["k"])
+
+
+@pytest.mark.parametrize("server", ["https://[fd00::7]:8443", "http://192.168.1.7:8000/", "https://x.example/shop"])
+def test_a_server_may_have_a_port_and_a_path(server: str) -> None:
+    assert link(server, "T_1", "ck_1", ["k"]) == f"{server.rstrip('/')}/till/T_1#token=ck_1&keys=k"

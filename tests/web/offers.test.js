@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { offersFor } from '../../src/shelfsight/web/till/offers.js'
+import { offersFor } from '../../src/shelfsight/web/till/core/offers.js'
 
 const product = (id) => [id, { id, name: id.toUpperCase(), price: '1.00', currency: 'EUR', picture: `/${id}` }]
 const PRODUCTS = new Map(['apple', 'pear', 'plum'].map(product))

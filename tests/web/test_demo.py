@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -170,19 +171,23 @@ def test_every_answer_forbids_foreign_code_and_guessing(client: TestClient, path
 
 
 def test_the_page_is_served_with_the_types_that_browsers_insist_on(client: TestClient) -> None:
-    types = {
-        name: client.get(f"/static/{name}").headers["content-type"]
-        for name in ("till.js", "till.css", "tfjs-backend-wasm-simd.wasm", "icon.svg")
-    }
+    named = re.findall(r'(?:href|src)="(/static/[^"]+)"', client.get("/till/corner-shop").text)
+    types = {path.rpartition(".")[2]: client.get(path).headers["content-type"] for path in named}
+    types["wasm"] = client.get("/static/tfjs-backend-wasm-simd.wasm").headers["content-type"]
     assert types == {
-        "till.js": "text/javascript; charset=utf-8",
-        "till.css": "text/css; charset=utf-8",
-        "tfjs-backend-wasm-simd.wasm": "application/wasm",
-        "icon.svg": "image/svg+xml",
+        "js": "text/javascript; charset=utf-8",
+        "css": "text/css; charset=utf-8",
+        "svg": "image/svg+xml",
+        "wasm": "application/wasm",
     }
 
 
-@pytest.mark.parametrize("name", ["stamp.json", "%2e%2e%2fdemo.py", "missing.js"])
+def test_what_the_page_loads_never_changes_under_its_name(client: TestClient) -> None:
+    named = re.findall(r'(?:href|src)="(/static/[^"]+)"', client.get("/till/corner-shop").text)
+    assert {client.get(path).headers["cache-control"] for path in named} == {"public, max-age=31536000, immutable"}
+
+
+@pytest.mark.parametrize("name", ["stamp.json", "%2e%2e%2fdemo.py", "missing.js", "demo.html", "till.html"])
 def test_nothing_beside_the_page_is_static(client: TestClient, name: str) -> None:
     assert client.get(f"/static/{name}").status_code == 404
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { DownloadError, ModelError, NoModelError } from '@shelfsight/client'
-import { NO_MODEL, announcement, cameraAdvice, downloaded, facts, failure, percent, priced } from '../../src/shelfsight/web/till/words.js'
+import { NO_MODEL, announcement, cameraAdvice, downloaded, facts, failure, percent, priced } from '../../src/shelfsight/web/till/core/words.js'
 
 const offer = (name, confidence) => ({ product: { id: name, name, price: '0.29', currency: 'EUR', picture: '' }, confidence })
 
@@ -10,20 +10,21 @@ test('only certainty reads 100 %, only impossibility 0 %', () => {
 })
 
 test('a price is written in its currency', () => {
-  assert.equal(priced('0.29', 'EUR', 'en'), '€0.29')
+  assert.equal(priced({ price: '0.29', currency: 'EUR' }, 'en'), '€0.29')
 })
 
 test('a price without a known currency is written as it came', () => {
-  assert.equal(priced('0.29', null, 'en'), '0.29')
-  assert.equal(priced('0.29', 'POINTS', 'en'), '0.29 POINTS')
+  assert.equal(priced({ price: '0.29', currency: null }, 'en'), '0.29')
+  assert.equal(priced({ price: '0.29', currency: 'POINTS' }, 'en'), '0.29 POINTS')
 })
 
 test('a product without a price has none', () => {
-  assert.equal(priced(null, 'EUR', 'en'), '')
+  assert.equal(priced({ price: null, currency: 'EUR' }, 'en'), '')
 })
 
 test('a download is told in megabytes', () => {
   assert.equal(downloaded({ receivedBytes: 2_140_000, totalBytes: 4_600_000 }), '2.1 of 4.6 MB')
+  assert.equal(downloaded({}), 'A few megabytes')
 })
 
 test('a recogniser is named with its version, where it runs, and how fast', () => {
@@ -33,7 +34,7 @@ test('a recogniser is named with its version, where it runs, and how fast', () =
 })
 
 test('a known product is announced with its price and confidence', () => {
-  assert.equal(announcement({ offers: [offer('Bananas', 0.98)], known: true }), 'Bananas, €0.29, 98% confidence')
+  assert.equal(announcement({ offers: [offer('Bananas', 0.98)], known: true }, 'en'), 'Bananas, €0.29, 98% confidence')
 })
 
 test('an unknown product is announced as a question', () => {

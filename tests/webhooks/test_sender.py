@@ -16,8 +16,9 @@ from sqlalchemy import delete, insert, update
 
 from shelfsight.database.tables import webhook_deliveries, webhooks
 from shelfsight.webhooks import store, subscriptions
-from shelfsight.webhooks.rules import ATTEMPTS_MOST, DeliveryState
+from shelfsight.webhooks.rules import ATTEMPTS_MOST, WEBHOOKS_MOST, DeliveryState
 from shelfsight.webhooks.sender import AT_ONCE, Sender, sending
+from shelfsight.webhooks.store import Hold, Room
 from tests.webhooks.conftest import BY, Post
 from tests.webhooks.receiver import receiving, says, signature_by_openssl
 
@@ -400,3 +401,42 @@ def test_the_database_keeps_what_waits_from_having_no_time(post: Post) -> None:
             tx.execute(insert(webhook_deliveries).values(attempts=0, attempts_before=0, **row, **wrong))
     with post.database.write() as tx:
         tx.execute(delete(webhooks).where(webhooks.c.id != webhook))
+
+
+def test_the_slow_servers_of_one_channel_leave_room_for_other_channels(post: Post) -> None:
+    other_has_it, waited = threading.Event(), []
+
+    def slow(handler: BaseHTTPRequestHandler) -> None:
+        waited.append(other_has_it.wait(20))
+        says(204)(handler)
+
+    for number in range(WEBHOOKS_MOST):
+        post.receiver.answers[f"/slow{number}"] = slow
+        post.add(f"/slow{number}")
+    post.emit({"n": 1}, {"n": 2})
+    post.add("/quick", channel="T_2")
+    post.emit(channel="T_2")
+    sender = Sender(post.database, post.reach)
+    while not post.receiver.ids("/quick"):
+        sender.look()
+        sender.wait(0.05)
+    other_has_it.set()
+    post.send(sender)
+    assert all(waited)
+    assert len(post.receiver.messages) == WEBHOOKS_MOST * 2 + 1
+
+
+def test_what_a_receiver_checks_with_is_in_no_repr(post: Post) -> None:
+    added = post.add("/hook?key=hidden")
+    post.emit({"secretly": 1})
+    with post.database.write() as tx:
+        (claimed,) = store.claim(
+            tx,
+            Hold(claim="a", lasts=timedelta(minutes=1)),
+            Room(most=1, of_webhook=1, of_channel=1),
+            datetime.now(UTC) + timedelta(seconds=1),
+        )
+    assert claimed.secret == added.secret
+    for hidden in (added.secret, "hidden", "secretly"):
+        assert hidden not in repr(claimed)
+    assert added.secret not in repr(added)

@@ -183,6 +183,6 @@ function parse(text, name) {
   } catch (cause) {
     throw new ModelError(`${name} is not JSON: publish again`, { cause })
   }
-  if (typeof document !== 'object' || document === null) throw new ModelError(`${name} is no JSON object: publish again`)
-  return document
+  if (typeof document === 'object' && document !== null) return document
+  throw new ModelError(`${name} is no JSON object: publish again`)
 }

@@ -1,8 +1,8 @@
 import { plainVersion } from './versions.js'
 
 /**
- * @typedef {'prediction' | 'correction' | 'shadow' | 'load_failure' | 'download_failure' | 'checksum_failure' |
- *   'config_failure' | 'cache_hit'} EventKind
+ * @typedef {'load_failure' | 'download_failure' | 'checksum_failure' | 'config_failure'} FailureKind
+ * @typedef {'prediction' | 'correction' | 'shadow' | 'cache_hit' | FailureKind} EventKind
  *
  * @typedef {object} Facts what an event says, as far as its kind has it
  * @property {string} [productId] that the model answered

@@ -28,7 +28,7 @@ export function howToRead({ status, contentRange }, { offset, size }) {
  *
  * If-Range names the uncompressed file: what has arrived may have come compressed, under a tag of its own.
  *
- * @param {{ offset: number, etag: string | null, sha256: string }} arrived up to which byte, of the answer with which tag
+ * @param {{ offset: number, etag: string | null, sha256: string }} arrived up to which byte, of an answer of which tag
  * @returns {Record<string, string>}
  */
 export function rangeHeaders({ offset, etag, sha256 }) {

@@ -111,7 +111,13 @@ function entryOf(product) {
 function wantedBy(query) {
   const name = wordsOf(query)
   const words = name.split(' ').filter(Boolean)
-  return { name, words: words.map((word) => ` ${word}`), inside: name.trim(), code: codeOf(query), barcode: barcodeOf(query) }
+  return {
+    name,
+    words: words.map((word) => ` ${word}`),
+    inside: name.trim(),
+    code: codeOf(query),
+    barcode: barcodeOf(query),
+  }
 }
 
 /**

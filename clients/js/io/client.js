@@ -1,7 +1,7 @@
 import { saltFor } from '../core/choice.js'
 import { hmacSha256 } from '../core/digest.js'
 import { DownloadError, LoginError, ModelError, NoModelError, OldAppError, UnsupportedError } from '../core/errors.js'
-import { failed, noModel, progress, ready } from '../core/state.js'
+import { failed, progress, ready } from '../core/state.js'
 import { Configs } from './configs.js'
 import { openDatabase } from './database.js'
 import { askToPersist, deviceIdIn, emptyCache } from './device.js'
@@ -107,7 +107,8 @@ export class Client {
     this.#tabs = new Tabs(name, (message) => this.#onTab(message))
     this.#looker = new Repeater((signal) => this.#look(signal), { isPeriodic: true, isFinal })
     const onChange = () => this.#tabs.tell({ kind: 'sales' })
-    this.salesQueue = new SalesQueue(database, this.#server, { channel, lock: `${name} sales`, onChange })
+    const makeRoom = () => this.#cache.sweep({ hard: true })
+    this.salesQueue = new SalesQueue(database, this.#server, { channel, lock: `${name} sales`, onChange, makeRoom })
   }
 
   /** @returns {State} */
@@ -249,7 +250,7 @@ export class Client {
     try {
       await exclusively(`${this.#name} sync`, () => synchronise(this.#means(signal)), signal)
       this.#heardSequence = Math.max(this.#heardSequence, await this.#configs.sequence())
-      this.#become(this.#version === null ? noModel() : ready(this.#version))
+      if (this.#version !== null) this.#become(ready(this.#version))
     } catch (error) {
       this.#become(signal.aborted ? before : failed(error, this.#version))
       throw error

@@ -9,7 +9,7 @@ import { bodyOf, throwUnlessOk } from './server.js'
  * @typedef {import('./database.js').Database} Database
  * @typedef {import('./server.js').Server} Server
  *
- * @typedef {Trust & { pairedWith: string[] }} Pairing `pairedWith`: the keys of the pairing link, with which trust began
+ * @typedef {Trust & { pairedWith: string[] }} Pairing `pairedWith`: the keys of the pairing link, where trust began
  */
 
 /** What the channel's devices are to run: the last config that was accepted, and the next one. */
@@ -32,8 +32,8 @@ export class Configs {
   }
 
   /**
-   * Begin to trust, with the keys of a pairing link. The same keys again change nothing: the channel may have others
-   * by now, and the device knows them. Other keys are another pairing, and everything before is forgotten.
+   * Begin to trust, with the keys of a pairing link. The same link again changes nothing, whatever keys the channel has
+   * by now, and so does one with keys that are trusted already. Another one begins anew, as with another server.
    *
    * @param {readonly string[]} keyIds empty: only what was paired before
    * @throws {UnsupportedError} nothing was, or they are no key ids
@@ -48,6 +48,10 @@ export class Configs {
         throw new UnsupportedError('this device is not paired yet: open the pairing link of the shop')
       }
       if (before && before.pairedWith.join() === pairedWith.join()) return
+      if (before && pairedWith.every((id) => before.keyIds.includes(id))) {
+        await state.put({ ...before, pairedWith }, 'trust')
+        return
+      }
       await state.put({ channelId: this.#channel, keyIds: pairedWith, sequence: 0, pairedWith }, 'trust')
       await state.delete('config')
       const use = await state.get('use')

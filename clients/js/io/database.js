@@ -1,4 +1,14 @@
-/*! idb, ISC License, Copyright (c) 2016, Jake Archibald <jaffathecake@gmail.com> */
+/*! idb, ISC License (ISC), Copyright (c) 2016, Jake Archibald <jaffathecake@gmail.com>
+ *
+ * Permission to use, copy, modify, and/or distribute this software for any purpose with or without fee is hereby
+ * granted, provided that the above copyright notice and this permission notice appear in all copies.
+ *
+ * THE SOFTWARE IS PROVIDED "AS IS" AND THE AUTHOR DISCLAIMS ALL WARRANTIES WITH REGARD TO THIS SOFTWARE INCLUDING ALL
+ * IMPLIED WARRANTIES OF MERCHANTABILITY AND FITNESS. IN NO EVENT SHALL THE AUTHOR BE LIABLE FOR ANY SPECIAL, DIRECT,
+ * INDIRECT, OR CONSEQUENTIAL DAMAGES OR ANY DAMAGES WHATSOEVER RESULTING FROM LOSS OF USE, DATA OR PROFITS, WHETHER IN
+ * AN ACTION OF CONTRACT, NEGLIGENCE OR OTHER TORTIOUS ACTION, ARISING OUT OF OR IN CONNECTION WITH THE USE OR
+ * PERFORMANCE OF THIS SOFTWARE.
+ */
 import { openDB } from 'idb'
 import { NoRoomError, UnsupportedError } from '../core/errors.js'
 
@@ -72,7 +82,7 @@ export async function openDatabase(name) {
     })
     return database
   } catch (cause) {
-    throw new UnsupportedError('this browser keeps nothing on the device: leave private mode, or allow storage', { cause })
+    throw new UnsupportedError('this browser keeps nothing here: leave private mode, or allow storage', { cause })
   }
 }
 
@@ -97,7 +107,8 @@ export async function write(database, tables, work) {
   } catch (error) {
     abort(transaction)
     const failure = await done
-    throw [error, failure].some(isQuota) ? new NoRoomError('there is no room left on this device', { cause: error }) : error
+    if ([error, failure].some(isQuota)) throw new NoRoomError('there is no room left on this device', { cause: error })
+    throw error
   }
 }
 

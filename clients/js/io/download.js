@@ -3,17 +3,8 @@ import { sizeBytes } from '../core/weights.js'
 
 /**
  * @typedef {import('../core/weights.js').WeightGroup} WeightGroup
- *
- * @typedef {object} Metadata the fields of metadata.json that a page uses
- * @property {string[]} labels product ids, in the order of the model's outputs
- * @property {string} [version] of the model
- * @property {string} [trainedAt] ISO 8601
- * @property {number} [imageSize] pixels
- * @property {number} [threshold] least confidence to believe, 0..1
- *
- * @typedef {object} ModelFile model.json
- * @property {object} modelTopology
- * @property {WeightGroup[]} weightsManifest
+ * @typedef {import('../core/bundle.js').Metadata} Metadata
+ * @typedef {import('../core/bundle.js').ModelFile} ModelFile
  *
  * @typedef {(progress: { receivedBytes: number, totalBytes: number }) => void} OnProgress
  */

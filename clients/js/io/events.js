@@ -99,7 +99,8 @@ export class EventQueue {
     for (;;) {
       const batch = await this.#database.getAll('events', null, this.#batch)
       if (batch.length === 0) return
-      const { status } = await this.#server.post(this.#url(), this.#document(batch.map(({ event }) => event)), { signal })
+      const document = this.#document(batch.map(({ event }) => event))
+      const { status } = await this.#server.post(this.#url(), document, { signal })
       const next = afterEvents(status, batch.length)
       if (next === 'later') throw failureOf(status)
       if (next === 'smaller') this.#batch = Math.ceil(batch.length / 2)

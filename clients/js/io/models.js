@@ -166,10 +166,11 @@ export class ModelCache {
     return here.length === found.length ? here : null
   }
 
-  /** @returns {Promise<number>} bytes of all models here, and of what has arrived of others */
+  /** @returns {Promise<number>} bytes of the weights of all models here, and of what has arrived of others */
   async sizeBytes() {
-    const [shards, parts] = await Promise.all([this.#database.getAll('shards'), this.#database.getAll('parts')])
-    return [...shards, ...parts.map(({ bytes }) => bytes)].reduce((total, { byteLength }) => total + byteLength, 0)
+    const [models, parts] = await Promise.all([this.#database.getAll('models'), this.#database.getAll('parts')])
+    const shards = new Map(models.flatMap((model) => model.shards).map(({ sha256, size }) => [sha256, size]))
+    return [...shards.values(), ...parts.map(({ bytes }) => bytes.byteLength)].reduce((total, size) => total + size, 0)
   }
 }
 

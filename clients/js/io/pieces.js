@@ -37,7 +37,8 @@ const CACHE = 'no-store'
 export async function fetchDocument({ server, signal }, url, piece) {
   for (let tries = 0; tries < TRIES; tries += 1) {
     const bytes = await server.ask(url, { signal, cache: CACHE }, bytesOf)
-    if (bytes.byteLength === piece.size && (await digest(bytes)) === piece.sha256) return new TextDecoder().decode(bytes)
+    const isRight = bytes.byteLength === piece.size && (await digest(bytes)) === piece.sha256
+    if (isRight) return new TextDecoder().decode(bytes)
   }
   throw new ChecksumError(`${piece.path} is not the file that was published`)
 }
@@ -98,7 +99,8 @@ async function receive({ server, cache, signal }, url, piece, onProgress) {
   return server.ask(url, { signal, cache: CACHE, headers }, async (response, alive) => {
     const { status, headers: answered } = response
     if (status !== 416) throwUnlessOk(response)
-    const reading = howToRead({ status, contentRange: answered.get('content-range') }, { offset: end, size: piece.size })
+    const contentRange = answered.get('content-range')
+    const reading = howToRead({ status, contentRange }, { offset: end, size: piece.size })
     if (reading !== 'append') await cache.dropParts(piece.sha256)
     if (reading === 'start-over') {
       await response.body?.cancel()

@@ -3,8 +3,7 @@ import { loadLayersModel } from '@tensorflow/tfjs-layers'
 import { checkLabels } from '../core/bundle.js'
 import { ModelError } from '../core/errors.js'
 import { rank } from '../core/ranking.js'
-import { backends, startBackend } from './backend.js'
-import { fetchMetadata, fetchModel } from './download.js'
+import { startBackend } from './backend.js'
 import { inputOf } from './picture.js'
 
 /**
@@ -23,34 +22,6 @@ import { inputOf } from './picture.js'
  */
 
 const SIDE = 224
-
-/**
- * Download a bundle and return the recogniser it holds, warmed up: its first answer is as fast as the next.
- *
- * @param {object} options
- * @param {string} options.baseUrl folder of the bundle, ends in a slash; may be relative to the page
- * @param {import('./download.js').OnProgress} [options.onProgress] of the weights' download
- * @returns {Promise<Recogniser>}
- * @throws {import('../core/errors.js').NoModelError} the channel has no model
- * @throws {import('../core/errors.js').DownloadError} a file did not arrive whole
- * @throws {ModelError} the files do not make a recogniser
- */
-export async function loadRecogniser({ baseUrl, onProgress = () => {} }) {
-  const base = new URL(baseUrl, document.baseURI)
-  const metadata = await fetchMetadata(base)
-  const files = { metadata, ...(await fetchModel(base, onProgress)) }
-  /** @type {unknown} */
-  let cause
-  for (const backend of backends()) {
-    try {
-      return await buildRecogniser(files, backend)
-    } catch (error) {
-      cause = error // a graphics driver that fails on its first picture: the next backend needs none
-    }
-  }
-  if (cause instanceof ModelError) throw cause
-  throw new ModelError('the model does not run in this browser: update the browser, or train again', { cause })
-}
 
 /**
  * Return the recogniser that files make, warmed up.
@@ -79,7 +50,7 @@ export async function buildRecogniser({ metadata, topology, specs, data }, backe
   }
 }
 
-/** Recognises the products of one channel. Made by `loadRecogniser`. */
+/** Recognises the products of one channel. */
 export class Recogniser {
   #model
   #running = 0

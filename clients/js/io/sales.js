@@ -1,4 +1,4 @@
-import { DownloadError, LoginError, OfflineError, QueueFullError } from '../core/errors.js'
+import { DownloadError, LoginError, NoRoomError, OfflineError, QueueFullError } from '../core/errors.js'
 import { BATCH_SALES, MOST_SALES, QUEUE_FULL, settleSales } from '../core/sales.js'
 import { write } from './database.js'
 import { Repeater } from './repeater.js'
@@ -13,7 +13,7 @@ import { exclusively } from './tabs.js'
  *
  * @typedef {object} Outcome how the sales on this device are
  * @property {number} waiting to be sent
- * @property {{ id: string, sale: Sale, reason: string }[]} refused the server will never take them as they are: a person
+ * @property {{ id: string, sale: Sale, reason: string }[]} refused the server will never take them as they are: somebody
  *   has to look, then `dismiss`
  * @property {string} words
  */
@@ -27,17 +27,23 @@ export class SalesQueue {
   #channel
   #sender
   #onChange
+  #makeRoom
 
   /**
    * @param {Database} database
    * @param {Server} server
-   * @param {{ channel: string, lock: string, onChange?: () => void }} options
+   * @param {object} options
+   * @param {string} options.channel
+   * @param {string} options.lock what tabs have that send
+   * @param {() => void} [options.onChange] hears that the queue is another one
+   * @param {() => Promise<void>} [options.makeRoom] removes from the device what can be had again
    */
-  constructor(database, server, { channel, lock, onChange = () => {} }) {
+  constructor(database, server, { channel, lock, onChange = () => {}, makeRoom = async () => {} }) {
     this.#database = database
     this.#server = server
     this.#channel = channel
     this.#onChange = onChange
+    this.#makeRoom = makeRoom
     const send = (/** @type {AbortSignal} */ signal) => exclusively(lock, () => this.#sendAll(signal), signal)
     this.#sender = new Repeater(send, { isFinal: (error) => error instanceof LoginError })
   }
@@ -45,25 +51,21 @@ export class SalesQueue {
   /**
    * Keep a sale, and send it as soon as the server can be reached.
    *
-   * @param {Record<string, any>} sale as the server takes it; without `id` it gets one
+   * @param {Record<string, any>} sale as the server takes it; without `id` and `at` it gets them
    * @returns {Promise<string>} its id; the sale is safe on this device
    * @throws {QueueFullError} too many are waiting; this one is not kept, those are
-   * @throws {import('../core/errors.js').NoRoomError}
+   * @throws {NoRoomError} nor is it for want of room
    */
   async put(sale) {
-    const id = sale.id ?? crypto.randomUUID()
-    await write(this.#database, ['sales', 'receipts'], async (transaction) => {
-      const sales = transaction.objectStore('sales')
-      const receipts = transaction.objectStore('receipts')
-      const known = (await sales.index('id').getKey(id)) ?? (await receipts.index('id').getKey(id))
-      if (known !== undefined) return // the same button twice
-      const waiting = (await sales.getAll()).filter(({ refused }) => refused === null)
-      if (waiting.length >= MOST_SALES) throw new QueueFullError(QUEUE_FULL)
-      await sales.add({ id, sale: { ...sale, id }, putAt: new Date().toISOString(), refused: null })
+    const complete = { at: new Date().toISOString(), ...sale, id: sale.id ?? crypto.randomUUID() }
+    await this.#keep(complete).catch(async (error) => {
+      if (!(error instanceof NoRoomError)) throw error
+      await this.#makeRoom()
+      await this.#keep(complete)
     })
     this.#onChange()
     this.#sender.wake()
-    return id
+    return complete.id
   }
 
   /** @returns {Promise<Outcome>} */
@@ -126,6 +128,19 @@ export class SalesQueue {
     this.#sender.stop()
   }
 
+  /** @param {Sale} sale */
+  async #keep(sale) {
+    await write(this.#database, ['sales', 'receipts'], async (transaction) => {
+      const sales = transaction.objectStore('sales')
+      const receipts = transaction.objectStore('receipts')
+      const known = (await sales.index('id').getKey(sale.id)) ?? (await receipts.index('id').getKey(sale.id))
+      if (known !== undefined) return // the same button twice
+      const waiting = (await sales.getAll()).filter(({ refused }) => refused === null)
+      if (waiting.length >= MOST_SALES) throw new QueueFullError(QUEUE_FULL)
+      await sales.add({ id: sale.id, sale, putAt: new Date().toISOString(), refused: null })
+    })
+  }
+
   /** @param {AbortSignal} signal */
   async #sendAll(signal) {
     let most = BATCH_SALES
@@ -176,8 +191,9 @@ export class SalesQueue {
  */
 function wordsOf(waiting, refused) {
   const parts = []
-  if (waiting > 0) parts.push(`${waiting} ${waiting === 1 ? 'sale waits' : 'sales wait'} to be sent.`)
-  if (refused > 0) parts.push(`${refused} ${refused === 1 ? 'sale was' : 'sales were'} refused: look at ${refused === 1 ? 'it' : 'them'}.`)
+  if (waiting > 0) parts.push(waiting === 1 ? '1 sale waits to be sent.' : `${waiting} sales wait to be sent.`)
+  if (refused === 1) parts.push('1 sale was refused: look at it.')
+  if (refused > 1) parts.push(`${refused} sales were refused: look at them.`)
   return parts.join(' ') || 'All sales are sent.'
 }
 

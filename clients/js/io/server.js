@@ -106,12 +106,15 @@ export class Server {
   }
 
   /**
+   * Return who asks, in the way in which the API and the delivery each let pages of other origins say so.
+   *
    * @param {URL} url
-   * @returns {Record<string, string>} who asks; files elsewhere, on a CDN, are none of the token's business
+   * @returns {Record<string, string>} empty for files elsewhere, on a CDN: the token is none of its business
    */
   #identity(url) {
     if (!this.#token || url.origin !== this.#base.origin) return {}
-    return { apikey: this.#token, authorization: `Bearer ${this.#token}` }
+    const isApi = url.pathname.startsWith(`${this.#base.pathname}api/`)
+    return isApi ? { authorization: `Bearer ${this.#token}` } : { apikey: this.#token }
   }
 
   /** @param {Response} response */

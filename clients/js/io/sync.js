@@ -1,6 +1,22 @@
-import { countOutputs, checkLabels, fileIn, parseManifest, parseMetadata, parseModel, weightPieces } from '../core/bundle.js'
+import {
+  checkLabels,
+  countOutputs,
+  fileIn,
+  parseManifest,
+  parseMetadata,
+  parseModel,
+  weightPieces,
+} from '../core/bundle.js'
 import { choose } from '../core/choice.js'
-import { ChecksumError, ConfigRefusedError, DownloadError, ModelError, NoRoomError, OldAppError } from '../core/errors.js'
+import {
+  ChecksumError,
+  ConfigRefusedError,
+  DownloadError,
+  ModelError,
+  NoRoomError,
+  OldAppError,
+  UnsupportedError,
+} from '../core/errors.js'
 import { plainVersion } from '../core/versions.js'
 import { fetchDocument, fetchShard } from './pieces.js'
 
@@ -43,9 +59,10 @@ export async function synchronise(means) {
   const { sequence } = config
   const shadowId = shadow && config.files[shadow] ? config.files[shadow].manifest.sha256 : null
   const use = await activate(means, { sequence, active: active.id, shadow: shadowId })
-  if (use && shadow !== null && use.shadow === null) {
+  if (shadow !== null && use.shadow === null) {
     // The one that answers does not wait for the one that is only compared with it.
-    const beside = await obtain({ ...means, onProgress: () => {} }, config, shadow, { isShadow: true }).catch(() => null)
+    const silent = { ...means, onProgress: () => {} }
+    const beside = await obtain(silent, config, shadow, { isShadow: true }).catch(() => null)
     signal?.throwIfAborted()
     if (beside) await activate(means, { sequence, active: active.id, shadow: beside.id })
   }
@@ -55,11 +72,13 @@ export async function synchronise(means) {
 /**
  * @param {Means} means
  * @param {{ sequence: number, active: string, shadow: string | null }} wanted
- * @returns {Promise<Use | null>} null: a newer config has been gone by meanwhile
+ * @returns {Promise<Use>}
+ * @throws {DownloadError} the browser has removed a part of it meanwhile
  */
 async function activate({ cache, onUse }, wanted) {
   const use = await cache.activate(wanted)
-  if (use) await onUse(use)
+  if (!use) throw new DownloadError('a part of it is gone from this device')
+  await onUse(use)
   return use
 }
 
@@ -176,7 +195,10 @@ async function withRoom(cache, work) {
   } catch (error) {
     if (!(error instanceof NoRoomError)) throw error
     await cache.sweep({ hard: true, wanted: room.wanted })
-    return work(room)
+    return work(room).catch(async (again) => {
+      if (again instanceof NoRoomError) await cache.sweep() // what has arrived of it would be in the way of sales
+      throw again
+    })
   }
 }
 
@@ -200,5 +222,5 @@ async function lament({ cache, report, signal }, error, { id, version, isShadow 
  */
 function kindOf(error) {
   if (error instanceof ChecksumError) return 'checksum_failure'
-  return error instanceof DownloadError || error instanceof NoRoomError ? 'download_failure' : 'load_failure'
+  return error instanceof ModelError || error instanceof UnsupportedError ? 'load_failure' : 'download_failure'
 }

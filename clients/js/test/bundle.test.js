@@ -74,7 +74,8 @@ test('weights elsewhere than the manifest says are refused', () => {
 test('weights that are not as long as the topology says are refused', () => {
   const model = parseModel(released('model.json'), 'model.json')
   const [group] = model.weightsManifest
-  const longer = { ...group, weights: [...group.weights, { name: 'more', shape: [1], dtype: /** @type {const} */ ('float32') }] }
+  const more = { name: 'more', shape: [1], dtype: /** @type {const} */ ('float32') }
+  const longer = { ...group, weights: [...group.weights, more] }
   assert.throws(() => weightPieces({ ...model, weightsManifest: [longer] }, manifest()), /should have \d+ bytes/)
 })
 

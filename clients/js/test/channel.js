@@ -59,7 +59,9 @@ export class Channel {
    * @param {{ labels?: string[], units?: number, backbone?: number, head?: number, backboneBytes?: number }} [options]
    *   `backbone` and `head` are seeds: the same seed is the same shard
    */
-  async publish(version, { labels = ['apple', 'pear'], units = labels.length, backbone = 1, head = 2, backboneBytes = 40_000 } = {}) {
+  async publish(version, options = {}) {
+    const { labels = ['apple', 'pear'], backbone = 1, head = 2, backboneBytes = 40_000 } = options
+    const { units = labels.length } = options
     const shards = [bytesOf(backboneBytes, backbone), bytesOf(4 * units, head)]
     const folder = `/assets/ml-models/${this.id}/${version}/`
     const blobs = []
@@ -127,7 +129,8 @@ export class Channel {
     if (!bytes) return { status: 404, body: {} }
     const from = Number(/^bytes=(\d+)-$/.exec(headers.range ?? '')?.[1] ?? 0)
     if (from === 0) return { body: bytes }
-    return { status: 206, body: bytes.subarray(from), headers: { 'content-range': `bytes ${from}-${bytes.length - 1}/${bytes.length}` } }
+    const range = `bytes ${from}-${bytes.length - 1}/${bytes.length}`
+    return { status: 206, body: bytes.subarray(from), headers: { 'content-range': range } }
   }
 }
 

@@ -14,7 +14,8 @@ const TAKEN = { body: { stored: 1, refused: [] } }
 async function world(t, reply = () => TAKEN) {
   const database = await newDatabase(t)
   const { url, log } = await serve(t, reply)
-  const queue = new EventQueue(database, new Server({ serverUrl: url, token: 'secret' }), { channel: 'T_1', lock: `events ${url}` })
+  const server = new Server({ serverUrl: url, token: 'secret' })
+  const queue = new EventQueue(database, server, { channel: 'T_1', lock: `events ${url}` })
   t.after(() => queue.stop())
   const add = async (/** @type {number} */ count) => {
     for (let number = 0; number < count; number += 1) await queue.add('prediction', { productId: `p-${number}` }, ABOUT)
@@ -29,7 +30,8 @@ test('events go in batches of 200, in order, with the token, to the channel', as
   await queue.send()
   assert.deepEqual(log.map(({ body }) => body.events.length), [200, 200, 50])
   assert.deepEqual(sent().map(({ productId }) => productId), Array.from({ length: 450 }, (_, number) => `p-${number}`))
-  assert.deepEqual([log[0].path, log[0].headers.authorization, log[0].body.channelId], ['/api/v1/events', 'Bearer secret', 'T_1'])
+  const [{ path, headers, body }] = log
+  assert.deepEqual([path, headers.authorization, body.channelId], ['/api/v1/events', 'Bearer secret', 'T_1'])
   assert.equal(new Set(sent().map(({ id }) => id)).size, 450)
   assert.deepEqual(await queue.count(), { waiting: 0, dropped: 0 })
 })

@@ -56,7 +56,10 @@ test('a shard that arrives whole is kept under its hash, with progress up to the
 })
 
 test('a connection that breaks is taken up where it broke', async (t) => {
-  const { fetchIt, kept, log } = await world(t, (asked, { length }) => ({ ...good(asked), ...(length < 4 && { cutAfter: 300_000 }) }))
+  const { fetchIt, kept, log } = await world(t, (asked, { length }) => ({
+    ...good(asked),
+    ...(length < 4 && { cutAfter: 300_000 }),
+  }))
   await fetchIt()
   assert.deepEqual(new Uint8Array(await kept()), SHARD)
   const froms = ranges(log).map((range) => Number(/\d+/.exec(range ?? '0')))
@@ -92,29 +95,32 @@ test('a compressed beginning goes on with the uncompressed rest', async (t) => {
 })
 
 test('a server that sends the whole file instead of the rest is taken at its word', async (t) => {
-  const { fetchIt, kept, log } = await world(t, (_, { length }) => ({ body: SHARD, headers: { etag: '"1"' }, ...(length === 1 && { cutAfter: 400_000 }) }))
+  const { fetchIt, kept, log } = await world(t, (_, { length }) => ({
+    body: SHARD,
+    headers: { etag: '"1"' },
+    ...(length === 1 && { cutAfter: 400_000 }),
+  }))
   await fetchIt()
   assert.deepEqual(new Uint8Array(await kept()), SHARD)
   assert.equal(log.length, 2)
 })
 
 test('a server that has less than what has arrived is asked for all of it', async (t) => {
-  const { fetchIt, kept, log } = await world(t, (asked, { length }) =>
-    length === 1 ? { ...good(asked), cutAfter: 400_000 } : length === 2 ? { status: 416, headers: { 'content-range': 'bytes */100' } } : good(asked),
-  )
+  const { fetchIt, kept, log } = await world(t, (asked, { length }) => {
+    if (length === 1) return { ...good(asked), cutAfter: 400_000 }
+    return length === 2 ? { status: 416, headers: { 'content-range': 'bytes */100' } } : good(asked)
+  })
   await fetchIt()
   assert.deepEqual(new Uint8Array(await kept()), SHARD)
   assert.equal(ranges(log)[2], null)
 })
 
 test('a part of another place is not put behind what has arrived', async (t) => {
-  const { fetchIt, kept } = await world(t, (asked, { length }) =>
-    length === 1
-      ? { ...good(asked), cutAfter: 400_000 }
-      : length === 2
-        ? { status: 206, body: SHARD.subarray(0, 100), headers: { 'content-range': `bytes 0-99/${SIZE}` } }
-        : good(asked),
-  )
+  const other = { status: 206, body: SHARD.subarray(0, 100), headers: { 'content-range': `bytes 0-99/${SIZE}` } }
+  const { fetchIt, kept } = await world(t, (asked, { length }) => {
+    if (length === 1) return { ...good(asked), cutAfter: 400_000 }
+    return length === 2 ? other : good(asked)
+  })
   await fetchIt()
   assert.deepEqual(new Uint8Array(await kept()), SHARD)
 })
@@ -136,7 +142,8 @@ test('a file that is another one twice is refused, and nothing of it is kept', a
 
 test('a beginning that was wrong is found out at the end, and all is asked for again', async (t) => {
   const changed = SHARD.with(0, SHARD[0] ^ 1)
-  const { fetchIt, kept, log } = await world(t, (asked, { length }) => (length === 1 ? { body: changed, headers: { etag: ETAG }, cutAfter: 500_000 } : good(asked)))
+  const wrong = { body: changed, headers: { etag: ETAG }, cutAfter: 500_000 }
+  const { fetchIt, kept, log } = await world(t, (asked, { length }) => (length === 1 ? wrong : good(asked)))
   await fetchIt()
   assert.deepEqual(new Uint8Array(await kept()), SHARD)
   assert.equal(ranges(log).at(-1), null)
@@ -152,7 +159,8 @@ test('a file that is too short is no file: the server is left alone for now', as
   t.mock.timers.enable({ apis: ['setTimeout'] })
   const ticking = setInterval(() => t.mock.timers.tick(1000), 5)
   t.after(() => clearInterval(ticking))
-  const { fetchIt, log } = await world(t, (asked) => (asked.headers.range ? { status: 206, body: '', headers: { 'content-range': `bytes 500-500/${SIZE}` } } : { body: SHARD.subarray(0, 500) }))
+  const nothing = { status: 206, headers: { 'content-range': `bytes 500-500/${SIZE}` } }
+  const { fetchIt, log } = await world(t, ({ headers }) => (headers.range ? nothing : { body: SHARD.subarray(0, 500) }))
   await assert.rejects(fetchIt(), OfflineError)
   assert.ok(log.length < 12, `asked ${log.length} times`)
 })

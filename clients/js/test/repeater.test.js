@@ -6,6 +6,13 @@ import { Repeater } from '../io/repeater.js'
 const MINUTE = 60_000
 
 /**
+ * @param {number} _run
+ * @param {AbortSignal} signal
+ * @returns {Promise<void>}
+ */
+const untilEnded = (_run, signal) => new Promise((_, reject) => (signal.onabort = () => reject(signal.reason)))
+
+/**
  * @param {import('node:test').TestContext} t
  * @param {(run: number, signal: AbortSignal) => Promise<void>} work
  * @param {ConstructorParameters<typeof Repeater>[1]} [options]
@@ -115,7 +122,7 @@ test('a later wish does not put off an earlier one', async (t) => {
 
 test('what is ended by who asked for it fails with that reason, and is tried again', async (t) => {
   const end = new AbortController()
-  const { repeater, state, pass } = world(t, (_, signal) => new Promise((_, reject) => (signal.onabort = () => reject(signal.reason))))
+  const { repeater, state, pass } = world(t, untilEnded)
   const asked = repeater.now(end.signal)
   end.abort(new Error('enough'))
   await assert.rejects(asked, /enough/)
@@ -137,7 +144,7 @@ test('what is stopped is never done again', async (t) => {
 })
 
 test('stopped in the middle, it stays stopped', async (t) => {
-  const { repeater, state, pass } = world(t, (_, signal) => new Promise((_, reject) => (signal.onabort = () => reject(signal.reason))))
+  const { repeater, state, pass } = world(t, untilEnded)
   const asked = repeater.now()
   repeater.stop()
   await assert.rejects(asked, { name: 'AbortError' })

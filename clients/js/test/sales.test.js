@@ -41,8 +41,10 @@ test('sales may be named by their ids, too', () => {
 })
 
 test('a problem of something else than a sale of the batch sets none aside', () => {
-  const errors = [{ field: 'body.sales.7.id', detail: 'x' }, { field: 'body.sales', detail: 'x' }, { field: 'body.salesperson' }, {}, null]
-  assert.deepEqual(settleSales(BATCH, { status: 422, body: { errors } }), { recorded: [], refused: [], next: 'one-by-one' })
+  const fields = ['body.sales.7.id', 'body.sales', 'body.salesperson', 'sales', 7]
+  const errors = [...fields.map((field) => ({ field, detail: 'x' })), {}, null]
+  const settled = settleSales(BATCH, { status: 422, body: { errors } })
+  assert.deepEqual(settled, { recorded: [], refused: [], next: 'one-by-one' })
 })
 
 test('a refusal that names none is found by sending one by one', () => {
@@ -68,15 +70,16 @@ test('whatever else the server says, nothing is lost', () => {
 })
 
 test('whatever comes, no sale is both recorded and refused, and none is made up', () => {
-  const values = [null, 3, 's-1', {}, { id: 's-1' }, { id: 's-9' }, { id: 's-2', detail: 3 }, { field: 'body.sales.0' }, { field: 7 }]
+  const ids = [{ id: 's-1' }, { id: 's-9' }, { id: 's-2', detail: 3 }]
+  const values = [null, 3, 's-1', {}, ...ids, { field: 'body.sales.0' }, { field: 7 }]
   for (const status of [200, 201, 400, 409, 422]) {
     for (const one of values) {
       for (const other of values) {
         const list = [one, other]
         const settled = settleSales(BATCH, { status, body: { sales: list, errors: list, problems: list } })
-        const ids = [...settled.recorded, ...settled.refused].map(({ id }) => id)
-        assert.equal(new Set(ids).size, ids.length)
-        assert.ok(ids.every((id) => BATCH.some((sale) => sale.id === id)))
+        const named = [...settled.recorded, ...settled.refused].map(({ id }) => id)
+        assert.equal(new Set(named).size, named.length)
+        assert.ok(named.every((id) => BATCH.some((sale) => sale.id === id)))
       }
     }
   }

@@ -1,29 +1,35 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { QueueFullError } from '../core/errors.js'
+import { NoRoomError, QueueFullError } from '../core/errors.js'
 import { SalesQueue } from '../io/sales.js'
 import { Server } from '../io/server.js'
 import { newDatabase, nowhere, serve } from './world.js'
 
 const LINES = [{ productId: 'apple', quantity: 2 }]
 
+/**
+ * @typedef {import('./world.js').Asked} Asked
+ * @typedef {import('./world.js').Reply} Reply
+ */
+
 /** A server that books each id once, and can be told to be worse. */
 class Till {
   /** @type {Map<string, any>} */
   booked = new Map()
-  /** @type {((asked: import('./world.js').Asked, log: import('./world.js').Asked[]) => import('./world.js').Reply | null) | null} */
+  /** @type {((asked: Asked, log: Asked[]) => Reply | null) | null} */
   trouble = null
 
   /**
-   * @param {import('./world.js').Asked} asked
-   * @param {import('./world.js').Asked[]} log
-   * @returns {import('./world.js').Reply}
+   * @param {Asked} asked
+   * @param {Asked[]} log
+   * @returns {Reply}
    */
   answer(asked, log) {
     const trouble = this.trouble?.(asked, log)
     if (trouble) return trouble
     for (const sale of asked.body.sales) this.booked.set(sale.id, sale)
-    return { body: { sales: asked.body.sales.map((/** @type {any} */ { id }) => ({ id, recorded: true, receivedAt: 'now' })) } }
+    const receipt = (/** @type {any} */ { id }) => ({ id, recorded: true, receivedAt: 'now' })
+    return { body: { sales: asked.body.sales.map(receipt) } }
   }
 }
 
@@ -65,7 +71,8 @@ test('the 101st waiting sale is refused with words, and the hundred are sent whe
   const { queue, open, url, till } = await world(t, { isOffline: true })
   const ids = []
   for (let number = 0; number < 100; number += 1) ids.push(await queue.put({ lines: LINES }))
-  await assert.rejects(queue.put({ lines: LINES }), (error) => error instanceof QueueFullError && /100 sales are waiting/.test(error.message))
+  const isFull = (/** @type {unknown} */ error) => error instanceof QueueFullError && /100 sales/.test(error.message)
+  await assert.rejects(queue.put({ lines: LINES }), isFull)
   const offline = await queue.send()
   assert.equal(offline.waiting, 100)
   assert.match(offline.words, /^No connection.* 100 sales wait to be sent\.$/)
@@ -111,7 +118,9 @@ test('a sale of what is sold no more is set aside with the reason, and the other
     const errors = [{ field: `body.sales.${place}.lines.0.productId`, detail: 'Product not found: fig' }]
     return place < 0 ? null : { status: 422, body: { detail: 'Product not found', errors } }
   }
-  for (const productId of ['apple', 'fig', 'pear']) await queue.put({ id: `sale-of-${productId}`, lines: [{ productId, quantity: 1 }] })
+  for (const productId of ['apple', 'fig', 'pear']) {
+    await queue.put({ id: `sale-of-${productId}`, lines: [{ productId, quantity: 1 }] })
+  }
   const { waiting, refused, words } = await queue.send()
   assert.deepEqual([...till.booked.keys()], ['sale-of-apple', 'sale-of-pear'])
   assert.deepEqual([waiting, refused.map(({ id, reason }) => [id, reason])], [0, [['sale-of-fig', 'Product not found: fig']]])
@@ -186,4 +195,22 @@ test('the device remembers the last 500 receipts, and no more', async (t) => {
   }
   assert.equal(await database.count('receipts'), 500)
   assert.deepEqual([await queue.fate('sale-0-0'), await queue.fate('sale-5-99')], ['unknown', 'sent'])
+})
+
+test('a device without room makes some for a sale, and if there is none to make says so', async (t) => {
+  const { database, url } = await world(t)
+  const device = { isFull: true, canMakeRoom: true }
+  const { add } = IDBObjectStore.prototype
+  t.mock.method(IDBObjectStore.prototype, 'add', /** @this {IDBObjectStore} */ function (/** @type {any} */ value) {
+    if (!device.isFull) return add.call(this, value)
+    throw new DOMException('no room', 'QuotaExceededError')
+  })
+  const makeRoom = async () => void (device.isFull = !device.canMakeRoom)
+  const queue = new SalesQueue(database, new Server({ serverUrl: url }), { channel: 'T_1', lock: 'full', makeRoom })
+  t.after(() => queue.stop())
+  const id = await queue.put({ lines: LINES })
+  await queue.send()
+  assert.equal(await queue.fate(id), 'sent')
+  Object.assign(device, { isFull: true, canMakeRoom: false })
+  await assert.rejects(queue.put({ lines: LINES }), NoRoomError)
 })

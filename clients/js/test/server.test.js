@@ -21,17 +21,20 @@ test('a server below a path is asked below it, whether its address ends in a sla
 test('the token goes to the server, and to nobody else', async (t) => {
   const [ours, theirs] = [await serve(t, () => ({ body: 'a' })), await serve(t, () => ({ body: 'b' }))]
   const server = new Server({ serverUrl: ours.url, token: 'secret' })
-  await server.ask(server.api('x'), {}, read)
+  await server.ask(server.api('v1/channels/T_1/model-config'), {}, read)
+  await server.ask(server.api('api/v1/events'), {}, read)
   await server.ask(new URL(theirs.url), {}, read)
-  assert.deepEqual([ours.log[0].headers.apikey, ours.log[0].headers.authorization], ['secret', 'Bearer secret'])
-  assert.deepEqual([theirs.log[0].headers.apikey, theirs.log[0].headers.authorization], [undefined, undefined])
+  const said = [...ours.log, ...theirs.log].map(({ headers }) => [headers.apikey, headers.authorization])
+  assert.deepEqual(said, [['secret', undefined], [undefined, 'Bearer secret'], [undefined, undefined]])
 })
 
 test('answers that are no good ones say what can be done', async (t) => {
   const { url } = await serve(t, ({ path }) => ({ status: Number(path.slice(1)), headers: { 'retry-after': '7' } }))
   const server = new Server({ serverUrl: url })
   const kinds = { 401: LoginError, 403: LoginError, 404: DownloadError, 429: BusyError, 500: DownloadError, 503: BusyError }
-  for (const [status, kind] of Object.entries(kinds)) await assert.rejects(server.ask(server.api(status), {}, read), kind, status)
+  for (const [status, kind] of Object.entries(kinds)) {
+    await assert.rejects(server.ask(server.api(status), {}, read), kind, status)
+  }
   const busy = server.ask(server.api('429'), {}, read)
   await assert.rejects(busy, (error) => error instanceof BusyError && error.retryAfterMs === 7_000)
 })
@@ -69,7 +72,8 @@ test('what is ended by who asked fails with that reason', async (t) => {
 
 test('whatever is asked, the sequence of the channel is heard', async (t) => {
   const answers = ['7', '8', 'x', '', '1.5']
-  const { url } = await serve(t, (_, { length }) => ({ status: 200, body: {}, headers: { 'x-shelfsight-sequence': answers[length - 1] } }))
+  const headers = (/** @type {number} */ asked) => ({ 'x-shelfsight-sequence': answers[asked - 1] })
+  const { url } = await serve(t, (_, { length }) => ({ body: {}, headers: headers(length) }))
   /** @type {number[]} */
   const heard = []
   const server = new Server({ serverUrl: url, onSequence: (sequence) => heard.push(sequence) })

@@ -79,8 +79,8 @@ test('the config is asked for with key, platform, tier and no tag, the next one 
   await sync()
   await sync()
   const [first, second] = asked(log, /model-config/)
-  const { apikey, authorization, 'x-app-platform': platform, 'x-device-tier': tier, 'if-none-match': tag } = first.headers
-  assert.deepEqual([apikey, authorization, platform, tier, tag], ['secret', 'Bearer secret', 'web', 'low', undefined])
+  const { apikey, 'x-app-platform': platform, 'x-device-tier': tier, 'if-none-match': tag } = first.headers
+  assert.deepEqual([apikey, platform, tier, tag], ['secret', 'web', 'low', undefined])
   assert.equal(second.headers['if-none-match'], (await channel.config()).etag)
   assert.equal(first.headers['cache-control'], 'max-age=0')
 })
@@ -180,7 +180,8 @@ test('keys change as the config says, and the pairing link of old does not bring
 
 test('a device that was never paired goes by nothing', async (t) => {
   const database = await newDatabase(t)
-  const configs = new Configs(database, new Server({ serverUrl: await nowhere(t) }), { channel: 'T_1', platform: 'web', tier: 'any' })
+  const server = new Server({ serverUrl: await nowhere(t) })
+  const configs = new Configs(database, server, { channel: 'T_1', platform: 'web', tier: 'any' })
   await assert.rejects(configs.pair([]), UnsupportedError)
 })
 
@@ -197,6 +198,17 @@ test('pairing anew with other keys begins anew, and keeps what is cached', async
   channel.release('v1.0.1')
   await sync()
   assert.equal(await version(), '1.0.1')
+})
+
+test('another link with a key that is trusted already forgets nothing', async (t) => {
+  const { sync, channel, configs } = await world(t)
+  channel.sequence = 50
+  const next = await Channel.make()
+  channel.keys = [...channel.keys, ...next.keys]
+  await sync()
+  await configs.pair([next.keyId])
+  channel.sequence = 49
+  await assert.rejects(sync(), (error) => error instanceof ConfigRefusedError && error.reason === 'replayed')
 })
 
 test('without a connection what is cached stays', async (t) => {
@@ -267,7 +279,7 @@ test('files that another version has taken the place of are refused', async (t) 
   await assert.rejects(sync(), ChecksumError)
 })
 
-test('a version with more labels than outputs is refused before its weights are downloaded, and not asked for again', async (t) => {
+test('a version with more labels than outputs is refused before its weights come, and once and for all', async (t) => {
   const { sync, version, channel, log, reports } = await world(t)
   await sync()
   await channel.publish('v1.0.1', { labels: ['apple', 'pear', 'plum'], units: 2, head: 7 })
@@ -381,6 +393,7 @@ test('a device that never has room says so, and the last good version stays', as
   const model = await cache.model((await cache.use()).active)
   assert.notEqual(model && (await cache.weights(model)), null)
   assert.equal(reports[0][0], 'download_failure')
+  assert.equal((await cache.sizeBytes()) > 80_000, false) // what has arrived of the other is in nobody's way
 })
 
 test('what the browser has removed is downloaded again', async (t) => {

@@ -7,6 +7,7 @@ trusted it on a phone need not do so again when the server's certificate is rene
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ _AUTHORITY_LASTS = timedelta(days=3650)
 _SERVER_LASTS = timedelta(days=397)  # longer ones are refused by Safari
 _RENEWED_BEFORE = timedelta(days=30)
 _CLOCKS_DIFFER = timedelta(hours=24)
+_LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,253}}$)(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +58,13 @@ def own_certificate(folder: Path, names: Collection[str], *, now: datetime | Non
 
     Raises:
         OutputError: the folder cannot be written.
-        UsageError: there is no name, or the files in the folder are damaged.
+        UsageError: there is no name, one is none, or the files in the folder are damaged.
     """
     if not names:
         raise UsageError("a certificate needs a name or an address of the server: give --name")
+    for name in sorted(names):
+        if not is_name(name):
+            raise UsageError(f"{name[:80]!r} is no name of a server: write it as till.local or 192.168.1.7")
     moment = now or datetime.now(UTC)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -75,6 +81,13 @@ def own_certificate(folder: Path, names: Collection[str], *, now: datetime | Non
         ) from exc
     digest = authority.certificate.fingerprint(hashes.SHA256()).hex(":").upper()
     return Certificate(authority=folder / "authority.crt", server=folder / "server.pem", fingerprint=digest)
+
+
+def is_name(text: str) -> bool:
+    """Return whether a certificate can be for `text`: a host's name in ASCII, or an IP address."""
+    with suppress(ValueError):
+        return "%" not in str(ip_address(text))
+    return _HOST.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

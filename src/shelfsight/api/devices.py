@@ -1,17 +1,32 @@
-"""What devices call from pages of other origins: browsers let them, and no cookie counts there."""
+"""What devices call: how often an address may, and that pages of other origins may, where no cookie counts."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
+from fastapi import Depends
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request  # noqa: TC002 (FastAPI reads it)
+
+from shelfsight.api.problems import address_of
+from shelfsight.api.services import ServicesOf  # noqa: TC001 (FastAPI reads it)
+from shelfsight.errors import TooManyRequestsError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 _PATHS = re.compile(r"/api/v1/(events|channels/[^/]+/(sales|till/products))")
 _EXPOSED = ("ETag", "Retry-After", "X-Shelfsight-Sequence")
+
+
+def _within_limits(request: Request, services: ServicesOf) -> None:
+    if services.limits.wait_s(address_of(request.scope)) is not None:
+        raise TooManyRequestsError("this address asks too often: ask again in a minute, nothing is lost")
+
+
+WITHIN_LIMITS = Depends(_within_limits)
+"""What a route depends on that an address may call so often a minute: a channel's key lies open in every till."""
 
 
 class DeviceOrigins:

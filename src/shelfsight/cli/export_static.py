@@ -38,6 +38,7 @@ def export_static(
     from shelfsight.settings import service_settings
 
     checked = _checked(server)
+    _check_folder(out)
     assets_url = service_settings().assets_url
     with alone_in(out), opened_service() as service:
         preparer = Preparer(database=service.database, storage=service.storage, assets_url=assets_url)
@@ -56,6 +57,17 @@ def _checked(server: str | None) -> str | None:
     if server is not None and not re.fullmatch(r"([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}", server, re.ASCII):
         raise UsageError(f"--server {server[:80]!r} is no host and port: write it as 127.0.0.1:8000")
     return server
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder whose name nginx would read as something else: it stands in its configuration as it is."""
+    import re
+
+    from shelfsight.errors import UsageError
+
+    place = str(folder.absolute())
+    if not re.fullmatch(r"[A-Za-z0-9._/@+-]+", place, re.ASCII):
+        raise UsageError(f"nginx cannot be told of {place[:200]!r}: use letters, digits and . _ / @ + - for --out")
 
 
 async def _once(export: StaticExport) -> bool:

@@ -32,9 +32,11 @@ def certificate_for(names: Iterable[str]) -> Certificate:
 
 def own_names() -> list[str]:
     """Return the names and addresses of this machine, those for others last."""
+    from shelfsight.access.certificates import is_name
+
     host = socket.gethostname()
-    names = ["localhost", "127.0.0.1", "::1", *([host] if host.isascii() else [])]
-    if host.isascii() and "." not in host:
+    names = ["localhost", "127.0.0.1", "::1", *([host] if is_name(host) else [])]
+    if is_name(host) and "." not in host:
         names.append(f"{host}.local")  # as phones find it by multicast DNS
     return [*names, *own_addresses()]
 

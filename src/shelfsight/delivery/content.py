@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _MIB = 1024 * 1024
 _COMPRESSIONS_AT_ONCE = 2
+_COMPRESSIONS_WAITING = 16
+"""Of large files, for which nobody waits: the files of ten thousand channels would be in the memory at once."""
 _log = structlog.get_logger()
 
 
@@ -119,7 +121,8 @@ class Content:
             return held
         if wait or file.size_bytes <= self._limits.waited_for:
             return await self._compressions.join(key, lambda: self._compress(file, encoding))
-        self._compressions.start(key, lambda: self._compress(file, encoding))
+        if len(self._compressions) < _COMPRESSIONS_WAITING:  # else another one who asks begins it
+            self._compressions.start(key, lambda: self._compress(file, encoding))
         return None
 
     async def _read(self, file: ServedFile) -> bytes:
@@ -132,8 +135,8 @@ class Content:
         return data
 
     async def _compress(self, file: ServedFile, encoding: Encoding) -> bytes | None:
-        data = await self.whole(file)
         async with self._turns:
+            data = await self.whole(file)  # not before: what waits for its turn holds no bytes
             small = file.size_bytes <= self._limits.waited_for
             variant = await asyncio.to_thread(_compress, data, encoding, small=small)
         if not pays(file.media_type, len(data), len(variant)):

@@ -86,13 +86,15 @@ class Gate:
         return self._counted(token.rpartition(".")[2], await self._signed(signed, wanted))
 
     async def _try(self, token: str, channels: Sequence[ServedChannel], asked: Asked) -> Reader | Refused:
-        wait_s = self._rate.unknown_wait_s(asked.address)
+        is_guess = not self._lookups.is_known(token)
+        wait_s = self._rate.unknown_wait_s(asked.address) if is_guess else None
         if wait_s is not None:
             return too_often(NOBODY.actor, wait_s)
         caller = await self._lookups.caller(token)
         if caller is None:
             return _unknown("nobody knows the token that came; send one that may read it")
-        self._rate.token_was_right(asked.address)
+        if is_guess:
+            self._rate.token_was_right(asked.address)
         for channel in channels:
             if may(caller, Right.DEVICE, channel.id):
                 reader = Reader(actor=caller.actor, channel=channel.id, private=True)

@@ -89,6 +89,7 @@ class Lookups:
         self._parts: Recent[tuple[str, str, str], bool] = Recent(ttl_s=ROWS_TTL_S, limit=_LIMIT, clock=clock)
         self._latest: Recent[str, str] = Recent(ttl_s=LATEST_TTL_S, limit=_LIMIT, clock=clock)
         self._callers: Recent[str, Caller] = Recent(ttl_s=ROWS_TTL_S, limit=_LIMIT, clock=clock)
+        self._right: Memory[str, bool] = Memory(_LIMIT)
         self._secrets: Recent[None, tuple[UrlSecret, ...]] = Recent(ttl_s=ROWS_TTL_S, limit=1, clock=clock)
         self._grants: Memory[str, SignedGrant] = Memory(_GRANTS)
 
@@ -124,7 +125,16 @@ class Lookups:
 
     async def caller(self, token: str) -> Caller | None:
         """Return who a token stands for, None for nobody."""
-        return await self._callers.get(token, lambda: self._identify(token))
+        found = await self._callers.get(token, lambda: self._identify(token))
+        if found is None:
+            self._right.forget(token)
+        else:
+            self._right.put(token, True)
+        return found
+
+    def is_known(self, token: str) -> bool:
+        """Return whether a token was right when last asked for, or is being asked for: it is no guess, or no new one."""
+        return self._right.get(token) is not None or self._callers.is_asked(token)
 
     async def grant(self, token: str) -> SignedGrant:
         """Return what the token of a signed URL grants, even if it has expired.

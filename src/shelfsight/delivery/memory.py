@@ -76,6 +76,10 @@ class Flights(Generic[K, V]):
     def __init__(self) -> None:
         self._running: dict[K, asyncio.Task[V]] = {}
 
+    def __len__(self) -> int:
+        """Return how much is being done."""
+        return len(self._running)
+
     def is_running(self, key: K) -> bool:
         """Return whether somebody waits for this work already."""
         return key in self._running
@@ -124,6 +128,10 @@ class Recent(Generic[K, V]):
         self._ask_again_at = float("-inf")
         self._held: Memory[K, tuple[float, V]] = Memory(limit)
         self._flights: Flights[K, V | None] = Flights()
+
+    def is_asked(self, key: K) -> bool:
+        """Return whether the question is being asked already."""
+        return self._flights.is_running(key)
 
     async def get(self, key: K, ask: Callable[[], Awaitable[V | None]]) -> V | None:
         """Return the answer of `ask`, which is called unless a recent one is known or on its way."""

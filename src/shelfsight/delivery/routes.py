@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import AwareDatetime, Field, model_validator
 
 from shelfsight.access.url_tokens import LIFETIME_S, MAX_LIFETIME_S, expiry
-from shelfsight.api.documents import ApiDocument, Page
+from shelfsight.api.documents import ApiDocument, Page, is_storable
 from shelfsight.api.guards import DeviceCaller, ReaderCaller
 from shelfsight.api.pages import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page_of
 from shelfsight.api.problems import address_of
@@ -26,6 +26,9 @@ router = APIRouter(prefix="/api/v1", tags=["delivery"])
 MOST_PATHS = 100
 DAYS = 7
 """How far back downloads are listed, unless somebody says."""
+
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+"""Of all hours in which something was downloaded."""
 
 Path = Annotated[str, Field(max_length=400, examples=["T_1/v1.4.2/model.ort"])]
 
@@ -127,8 +130,12 @@ def _wanted(
     limit: Limit = DEFAULT_LIMIT,
 ) -> _Wanted:
     now = datetime.now(UTC)
+    first, last = since or now - timedelta(days=DAYS), until or now
     return _Wanted(
-        since=since or now - timedelta(days=DAYS), until=until or now, after=_position(cursor), limit=limit
+        since=min(max(first, _EARLIEST), _LATEST),
+        until=min(max(last, _EARLIEST), _LATEST),
+        after=_position(cursor),
+        limit=limit,
     )
 
 
@@ -166,6 +173,7 @@ def _position(cursor: str | None) -> tuple[datetime, str, str, str] | None:
         at = datetime.fromisoformat(hour)
     except (TypeError, ValueError):
         at = None
-    if at is None or at.tzinfo is None:
+    is_moment = at is not None and at.tzinfo is not None and _EARLIEST <= at < _LATEST
+    if at is None or not is_moment or not all(map(is_storable, (file, version, actor))):
         raise UsageError(f"{str(cursor)[:40]!r} is no cursor of this list: use nextCursor of the page before")
     return at, file, version, actor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -32,7 +32,7 @@ class SignedUrl:
     """A file's path in the bucket `ml-models`, and its URL."""
 
     path: str
-    url: str
+    url: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class SignedVersion:
     """Every file of a version, all with the one `token`, and the folder they are in as a URL."""
 
     base_url: str
-    token: str
+    token: str = field(repr=False)
     urls: tuple[SignedUrl, ...]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select, tuple_
@@ -27,7 +27,7 @@ class ServedChannel:
     """A channel, and what it takes to see its files."""
 
     id: str
-    token: str
+    token: str = field(repr=False)
     private: bool
 
 

@@ -4,17 +4,19 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
-from shelfsight.access.rules import Right
+from shelfsight.access.rules import Caller
+from shelfsight.api.devices import WITHIN_LIMITS
 from shelfsight.api.documents import ApiDocument
-from shelfsight.api.guards import AnyCaller, check_may
+from shelfsight.api.guards import AnyCaller
 from shelfsight.api.services import ServicesOf
 from shelfsight.bundle.documents import VERSION_PATTERN
 from shelfsight.catalog.rules import CHANNEL_PATTERN
 from shelfsight.catalog.sequence import sequence_header
+from shelfsight.errors import AccessError
 from shelfsight.telemetry import store
-from shelfsight.telemetry.rules import MOST_EVENTS, Event, EventKind
+from shelfsight.telemetry.rules import MOST_EVENTS, Event, EventKind, may_report, moment
 
 router = APIRouter(prefix="/api/v1", tags=["events"])
 
@@ -25,7 +27,7 @@ class EventDocument(ApiDocument):
     """One thing that a device reports."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$", description="The device's own; once is enough")]
-    at: datetime
+    at: Annotated[datetime, AfterValidator(moment)]
     kind: EventKind
     version: Annotated[str, Field(pattern=VERSION_PATTERN, max_length=64)] | None = None
     device: (
@@ -41,10 +43,9 @@ class EventDocument(ApiDocument):
 
     def event(self) -> Event:
         """Return the event."""
-        at = self.at if self.at.tzinfo else self.at.replace(tzinfo=UTC)
         return Event(
             id=self.id,
-            at=at,
+            at=self.at,
             kind=self.kind,
             version=self.version,
             device=self.device,
@@ -84,12 +85,12 @@ class TakenEventsDocument(ApiDocument):
     refused: list[RefusedEventDocument]
 
 
-@router.post("/events")
+@router.post("/events", dependencies=[WITHIN_LIMITS])
 def report_events(
     document: EventsDocument, caller: AnyCaller, services: ServicesOf, response: Response
 ) -> TakenEventsDocument:
     """Store what a device reports; the same event again changes nothing."""
-    check_may(caller, Right.DEVICE, document.channel_id)
+    _check_may_report(caller, document.channel_id)
     events: dict[str, Event] = {}
     refused: list[RefusedEventDocument] = []
     for index, raw in enumerate(document.events):
@@ -103,6 +104,11 @@ def report_events(
         response.headers.update(sequence_header(tx, document.channel_id))
         stored = store.add(tx, document.channel_id, list(events.values()), datetime.now(UTC))
     return TakenEventsDocument(stored=stored, refused=refused)
+
+
+def _check_may_report(caller: Caller, channel_id: str) -> None:
+    if not may_report(caller, channel_id):
+        raise AccessError(f"{caller.actor} may report nothing of channel {channel_id}: events come from its devices")
 
 
 def _first(error: ValidationError) -> str:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from shelfsight.access.rules import DEVICE_SCOPE, Right, may
+
 if TYPE_CHECKING:
-    from datetime import datetime
+    from shelfsight.access.rules import Caller
 
 MOST_EVENTS = 500
 """That one request may bring."""
+
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class EventKind(StrEnum):
@@ -56,3 +61,21 @@ class Event:
     latency_ms: float | None
     agrees: bool | None
     reason: str | None
+
+
+def may_report(caller: Caller, channel: str) -> bool:
+    """Return whether `caller` may report events: the channel's devices, and who may change it; not who only reads."""
+    is_device = DEVICE_SCOPE in caller.scopes and caller.channel == channel
+    return is_device or may(caller, Right.WRITE, channel)
+
+
+def moment(at: datetime) -> datetime:
+    """Return when something happened by a clock that may be wrong; without a time zone, it is UTC.
+
+    Raises:
+        ValueError: no clock shows it.
+    """
+    aware = at if at.tzinfo else at.replace(tzinfo=UTC)
+    if not _EARLIEST <= aware < _LATEST:
+        raise ValueError("no clock shows that: a year is 1970 to 9998")
+    return aware

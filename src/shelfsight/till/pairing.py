@@ -39,8 +39,18 @@ def link(server_url: str, channel: str, token: str, keys: Iterable[str]) -> str:
     Raises:
         UsageError: `server_url` is no address of a server.
     """
-    parts = urlsplit(server_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+    if not _is_server(server_url):
         raise UsageError(f"{server_url[:200]!r} is no address of a server: write it as https://till.example.com")
     secret = urlencode({"token": token, "keys": ",".join(keys)}, safe=",")
     return f"{server_url.rstrip('/')}/till/{quote(channel, safe='')}#{secret}"
+
+
+def _is_server(url: str) -> bool:
+    """Return whether a URL is that of a server: no query, and no password, which the link would tell everybody."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    is_plain = url.isprintable() and not set(url) & set(" @?#")
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0 and is_plain

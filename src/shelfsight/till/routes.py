@@ -3,20 +3,20 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import AwareDatetime
 from starlette.responses import StreamingResponse
 
 from shelfsight.access.rules import Caller
+from shelfsight.api.devices import WITHIN_LIMITS
 from shelfsight.api.documents import Page
 from shelfsight.api.guards import DeviceCaller, ReaderCaller
 from shelfsight.api.pages import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page_of
 from shelfsight.api.preconditions import IfNoneMatch, is_known
-from shelfsight.api.problems import address_of
 from shelfsight.api.services import ServicesOf
 from shelfsight.catalog.sequence import sequence_header
 from shelfsight.catalog.store import channels
-from shelfsight.errors import AccessError, TooManyRequestsError, UsageError
+from shelfsight.errors import AccessError, UsageError
 from shelfsight.till import sales, store
 from shelfsight.till.documents import (
     NewSalesDocument,
@@ -50,12 +50,7 @@ AcceptEncoding = Annotated[str | None, Header(include_in_schema=False)]
 _LISTED = {"cache-control": "private, no-cache", "vary": "accept-encoding, authorization, cookie"}
 
 
-def _within_limits(request: Request, services: ServicesOf) -> None:
-    if services.limits.wait_s(address_of(request.scope)) is not None:
-        raise TooManyRequestsError("this address asks too often: ask again in a minute, nothing is lost")
-
-
-@router.post("/sales", dependencies=[Depends(_within_limits)])
+@router.post("/sales", dependencies=[WITHIN_LIMITS])
 def book_sales(
     channel_id: str, document: NewSalesDocument, caller: DeviceCaller, services: ServicesOf, response: Response
 ) -> ReceiptsDocument:
@@ -142,7 +137,7 @@ def show_sale(channel_id: str, sale_id: SaleId, _caller: ReaderCaller, services:
 
 @router.get(
     "/till/products",
-    dependencies=[Depends(_within_limits)],
+    dependencies=[WITHIN_LIMITS],
     response_class=Response,
     responses={
         200: {"model": TillProductsDocument, "headers": {"ETag": {"schema": {"type": "string"}}}},

@@ -5,38 +5,24 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from mimetypes import guess_type
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from jinja2 import Environment, StrictUndefined
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from shelfsight.bundle.documents import PRIVATE_FILES
-from shelfsight.errors import ShelfsightError
 from shelfsight.web.headers import SecurityHeaders
+from shelfsight.web.static import FOR_EVER, REVALIDATE, check_built, file_answer, fill, page_answer, static
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from starlette.requests import Request
-
-_HERE = Path(__file__).parent
-"""Never served, whatever a manifest says: they list the training images."""
-_STATIC_TYPES = {
-    ".css": "text/css",
-    ".js": "text/javascript",
-    ".svg": "image/svg+xml",
-    ".txt": "text/plain",
-    ".wasm": "application/wasm",
-}
-"""Not as the system says: on Windows that is often text/plain for .js, which no browser runs."""
-_REVALIDATE = "no-cache"
-_FOR_EVER = "public, max-age=31536000, immutable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +47,7 @@ def build_demo(*, bundle: Path, channel: str, products: Sequence[DemoProduct], s
     Raises:
         ShelfsightError: the page has not been built.
     """
-    if not (_HERE / "dist" / "till.js").is_file():
-        raise ShelfsightError("the till page is not built: run `npm ci && npm run build`, or install Shelfsight anew")
+    check_built()
     demo = _Demo(bundle=bundle, channel=channel, products=tuple(products), samples=tuple(samples))
     routes = [
         Route("/", demo.home),
@@ -72,7 +57,7 @@ def build_demo(*, bundle: Path, channel: str, products: Sequence[DemoProduct], s
         Route("/till/{channel}/samples/{number:int}", demo.sample),
         Route("/assets/ml-models/{channel}/latest/{name}", demo.model_file),
         Route("/assets/ml-models/blobs/{name}", demo.blob),
-        Route("/static/{name}", _static),
+        Route("/static/{name}", static),
     ]
     return Starlette(
         routes=routes,
@@ -98,9 +83,7 @@ class _Demo:
             {"name": photo.stem, "url": f"{_page_url(channel)}/samples/{number}"}
             for number, photo in enumerate(photos)
         ]
-        template = _TEMPLATES.from_string((_HERE / "till" / "index.html").read_text("utf-8"))
-        page = template.render(channel=channel, samples=samples)
-        return HTMLResponse(page, headers={"cache-control": _REVALIDATE})
+        return page_answer(request, fill("demo.html", {"channel": channel, "samples": samples}))
 
     def list_products(self, request: Request) -> Response:
         channel = request.path_params["channel"]
@@ -114,7 +97,7 @@ class _Demo:
             }
             for number, product in enumerate(self.products if channel == self.channel else ())
         ]
-        return JSONResponse({"products": products}, headers={"cache-control": _REVALIDATE})
+        return JSONResponse({"products": products}, headers={"cache-control": REVALIDATE})
 
     def picture(self, request: Request) -> Response:
         return self._numbered(request, [product.picture for product in self.products])
@@ -131,7 +114,7 @@ class _Demo:
         name = request.path_params["name"]
         if name not in types or name in PRIVATE_FILES:
             raise HTTPException(404, f"{name} is not a public file of this model")
-        return _file(request, self.bundle / name, media_type=types[name])
+        return file_answer(request, self.bundle / name, media_type=types[name])
 
     def blob(self, request: Request) -> Response:
         manifest = self._manifest() or {}
@@ -139,7 +122,7 @@ class _Demo:
         if name not in {f"{blob['sha256']}.bin" for blob in manifest.get("blobs", ())}:
             raise HTTPException(404, f"{name} is not a blob of this model")
         path = self.bundle / "blobs" / name
-        return _file(request, path, media_type="application/octet-stream", cache=_FOR_EVER)
+        return file_answer(request, path, media_type="application/octet-stream", cache=FOR_EVER)
 
     def _manifest(self) -> dict[str, Any] | None:
         """Return the manifest, or None where there is no bundle."""
@@ -155,40 +138,15 @@ class _Demo:
             raise HTTPException(404, f"there is no picture {number}")
         kind = guess_type(paths[number].name)[0] or ""
         # Photos are a stranger's files: whatever is no picture is never a page.
-        return _file(
+        return file_answer(
             request,
             paths[number],
             media_type=kind if kind.startswith("image/") else "application/octet-stream",
         )
 
 
-_TEMPLATES = Environment(autoescape=True, undefined=StrictUndefined)
-
-
 def _page_url(channel: str) -> str:
     return f"/till/{quote(channel, safe='')}"
-
-
-def _static(request: Request) -> Response:
-    name = request.path_params["name"]
-    path = _HERE / "dist" / name
-    if Path(name).name != name or path.suffix not in _STATIC_TYPES:
-        raise HTTPException(404, f"{name} is not part of the page")
-    cache = _FOR_EVER if name.startswith("chunk-") else _REVALIDATE  # a chunk's name holds a hash of its content
-    return _file(request, path, media_type=_STATIC_TYPES[path.suffix], cache=cache)
-
-
-def _file(request: Request, path: Path, *, media_type: str, cache: str = _REVALIDATE) -> Response:
-    """Return the file, or 304 when the browser has it; ranges are FileResponse's work."""
-    if not path.is_file():
-        raise HTTPException(404, f"{path.name} does not exist")
-    headers = {"cache-control": cache}
-    response = FileResponse(path, media_type=media_type, stat_result=path.stat(), headers=headers)
-    etag = response.headers["etag"]
-    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
-    if etag in known:
-        return Response(status_code=304, headers={**headers, "etag": etag})
-    return response
 
 
 async def _as_json(_request: Request, exc: Exception) -> Response:

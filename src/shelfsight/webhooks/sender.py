@@ -23,7 +23,7 @@ from shelfsight.database import clock
 from shelfsight.errors import ConflictError, DatabaseError, UnreachableError
 from shelfsight.webhooks import store
 from shelfsight.webhooks.rules import Attempt, DeliveryState, Verdict, attempts_left, headers_of, verdict
-from shelfsight.webhooks.store import Hold
+from shelfsight.webhooks.store import Hold, Room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +38,8 @@ TAKEN_FOR = timedelta(minutes=1)
 AT_ONCE = 16
 OF_EACH = 2
 """To one webhook at once, so that a slow one leaves room for the others."""
+OF_CHANNEL = 40
+"""Of one channel at once, so that its slow ones, however many, leave room for those of other channels."""
 _ENDS_WITHIN_S = 2.0
 _log = structlog.get_logger()
 
@@ -59,6 +61,7 @@ class Sender:
         self._reach = reach
         self._taken_for = taken_for
         self._running: Counter[str] = Counter()  # by webhook
+        self._of_channels: Counter[str] = Counter()
         self._has_ended = False  # one of them, since anybody last waited for that
         self._changed = Condition()
 
@@ -69,19 +72,17 @@ class Sender:
             DatabaseError: the database does not answer.
         """
         with self._changed:
-            room = AT_ONCE - self._running.total()
-            busy = [webhook for webhook, count in self._running.items() if count >= OF_EACH]
-        if room <= 0 or not self._is_any_due():
+            room = Room(
+                most=AT_ONCE - self._running.total(),
+                of_webhook=OF_EACH,
+                of_channel=OF_CHANNEL,
+                but_webhooks=[webhook for webhook, count in self._running.items() if count >= OF_EACH],
+                but_channels=[channel for channel, count in self._of_channels.items() if count >= OF_CHANNEL],
+            )
+        if room.most <= 0 or not self._is_any_due():
             return 0
         with self._database.write() as tx:
-            claimed = store.claim(
-                tx,
-                self._hold(),
-                now=clock.now(tx),
-                of_each=OF_EACH,
-                most=room,
-                but=busy,
-            )
+            claimed = store.claim(tx, self._hold(), room, clock.now(tx))
         for one in claimed:
             self._begin(one)
         return len(claimed)
@@ -124,6 +125,7 @@ class Sender:
     def _begin(self, claimed: Claimed) -> None:
         with self._changed:
             self._running[claimed.webhook] += 1
+            self._of_channels[claimed.channel] += 1
         # No pool: its threads would keep the process from ending until the slowest server has answered.
         thread = Thread(target=self._run, args=(claimed,), name="send-webhook", daemon=True)
         try:
@@ -134,8 +136,8 @@ class Sender:
 
     def _end(self, claimed: Claimed) -> None:
         with self._changed:
-            self._running.subtract([claimed.webhook])
-            self._running += Counter()  # drops those at zero
+            self._running -= Counter([claimed.webhook])  # drops those at zero
+            self._of_channels -= Counter([claimed.channel])
             self._has_ended = True
             self._changed.notify_all()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, exists, func, insert, select, update
@@ -35,6 +35,24 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """How many deliveries a sender has room for.
+
+    Attributes:
+        most: in all.
+        of_webhook: at most so many to one webhook.
+        of_channel: at most so many of one channel.
+        but_webhooks: those that are left alone; `but_channels` as well.
+    """
+
+    most: int
+    of_webhook: int
+    of_channel: int
+    but_webhooks: Collection[str] = ()
+    but_channels: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
     """A delivery that a sender has taken: nobody else sends it until its time is over.
 
@@ -47,11 +65,11 @@ class Claimed:
     id: int
     channel: str
     webhook: str
-    url: str
-    secret: str
+    url: str = field(repr=False)  # its path may hold a secret
+    secret: str = field(repr=False)
     message_id: str
     event: str
-    body: str
+    body: str = field(repr=False)
     number: int
     claim: str
     is_disabled: bool
@@ -178,27 +196,25 @@ def is_any_due(tx: Connection, now: datetime) -> bool:
     return bool(tx.scalar(select(exists().where(deliveries.c.state == _PENDING, deliveries.c.next_at <= now))))
 
 
-def claim(
-    tx: Connection, hold: Hold, *, now: datetime, of_each: int, most: int, but: Collection[str] = ()
-) -> list[Claimed]:
-    """Take deliveries that are due, so that no other sender does before the hold is over.
-
-    Args:
-        of_each: at most so many to one webhook.
-        most: at most so many in all.
-        but: webhooks that are left alone.
-    """
+def claim(tx: Connection, hold: Hold, room: Room, now: datetime) -> list[Claimed]:
+    """Take deliveries that are due, so that no other sender does before the hold is over."""
     due = (
-        select(deliveries.c.id, deliveries.c.webhook_id, deliveries.c.next_at)
-        .where(_is_due(now), deliveries.c.webhook_id.not_in(list(but)))
+        select(deliveries.c.id, deliveries.c.webhook_id, deliveries.c.channel_id, deliveries.c.next_at)
+        .where(
+            _is_due(now),
+            deliveries.c.webhook_id.not_in(list(room.but_webhooks)),
+            deliveries.c.channel_id.not_in(list(room.but_channels)),
+        )
         .order_by(deliveries.c.next_at)
         .limit(_LOOKED_AT)
         .subquery()
     )
     place = func.row_number().over(partition_by=due.c.webhook_id, order_by=(due.c.next_at, due.c.id))
-    ranked = select(due.c.id, place.label("place")).subquery()
-    chosen = select(ranked.c.id).where(ranked.c.place <= of_each).order_by(ranked.c.place, ranked.c.id).limit(most)
-    return _take(tx, list(tx.scalars(chosen)), hold, now)
+    ranked = select(due.c.id, due.c.channel_id, place.label("place")).subquery()
+    of_channel = func.row_number().over(partition_by=ranked.c.channel_id, order_by=(ranked.c.place, ranked.c.id))
+    fair = select(ranked.c.id, of_channel.label("place")).where(ranked.c.place <= room.of_webhook).subquery()
+    chosen = select(fair.c.id).where(fair.c.place <= room.of_channel).order_by(fair.c.place, fair.c.id)
+    return _take(tx, list(tx.scalars(chosen.limit(room.most))), hold, now)
 
 
 def claim_one(tx: Connection, delivery_id: int, hold: Hold, now: datetime) -> Claimed | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from shelfsight.access import audit
@@ -47,11 +47,12 @@ class Asker:
     address: str | None = None
 
 
-class AddedWebhook(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddedWebhook:
     """A webhook, and what its receiver checks signatures with, which is never to be had again."""
 
     webhook: Webhook
-    secret: str
+    secret: str = field(repr=False)
 
 
 def reach_of(networks: Sequence[Network]) -> Reach:
@@ -89,7 +90,7 @@ def add(
         )
         store.insert_webhook(tx, webhook, secret=secret)
         _audit(tx, "webhook_added", webhook, by)
-    return AddedWebhook(webhook, secret)
+    return AddedWebhook(webhook=webhook, secret=secret)
 
 
 def remove(database: Database, channel_id: str, webhook_id: str, *, by: Asker) -> None:

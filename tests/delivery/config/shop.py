@@ -140,7 +140,8 @@ class ConfigShop:
         for name, data in files.items():
             self.storage.put(f"{folder}/{name}", data)
         manifest = manifest_of(version, files, channel=channel, types=types)
-        self.storage.put(f"{folder}/manifest.json", manifest.to_json())
+        same = manifest.model_copy(update={"created_at": NOON})  # whenever it is put there
+        self.storage.put(f"{folder}/manifest.json", same.to_json())
 
     def add_row(
         self,

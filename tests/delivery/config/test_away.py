@@ -11,11 +11,13 @@ import pytest
 from sqlalchemy import create_engine
 from structlog.testing import capture_logs
 
+from shelfsight.access.rules import COMMAND_LINE
+from shelfsight.access.tokens import NewToken, create_token
 from shelfsight.delivery.config import store
 from shelfsight.delivery.config.keep import CHECK_BROKEN_AFTER_S, CHECK_FILES_AFTER_S
 from shelfsight.delivery.config.rules import validity
-from shelfsight.errors import StorageError
-from tests.delivery.config.shop import FUNCTION, ConfigShop, channel_path
+from shelfsight.errors import DatabaseError, StorageError
+from tests.delivery.config.shop import FILES, FUNCTION, ConfigShop, channel_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,6 +104,27 @@ def test_files_that_go_later_are_missed(small_shop: ConfigShop) -> None:
     assert active(shop.later(CHECK_FILES_AFTER_S - 2).get()) == "v1.1.0"
     shop.later(2).get()
     assert active(shop.get()) == "v1.0.0"
+
+
+def test_manifest_that_has_changed_is_not_signed(small_shop: ConfigShop) -> None:
+    shop = published(small_shop)
+    shop.make_stable("1.1.0")
+    assert active(shop.get()) == "v1.1.0"
+    shop.put("1.1.0", FILES | {"weights.bin": b"poison!"})  # whole, of the right version, and another one
+    with capture_logs() as log:
+        assert active(shop.later(CHECK_FILES_AFTER_S).get()) == "v1.0.0"
+        shop.later(CHECK_BROKEN_AFTER_S).get()
+    assert [entry["event"] for entry in log].count("manifest_changed") == 1
+
+
+def test_look_at_the_files_that_finds_nothing_new_signs_nothing_anew(small_shop: ConfigShop) -> None:
+    small_shop.publish("1.0.0", stable=True)
+    small_shop.get()
+    before = small_shop.app._keeper._held["default"]
+    small_shop.later(CHECK_FILES_AFTER_S).get()
+    after = small_shop.app._keeper._held["default"]
+    assert after is not before
+    assert after.replies is before.replies
 
 
 def test_candidate_and_shadow_that_are_not_whole_are_not_told(shop: ConfigShop) -> None:
@@ -191,6 +214,74 @@ def test_database_that_hangs_holds_nobody_up_for_long(
     monkeypatch.setattr(store, "channel_rows", hang)
     assert set(small_shop.runner.run(ask_often())) == {before.body}
     assert len(asked) == 1
+
+
+def test_database_that_is_away_is_asked_once_a_second(
+    small_shop: ConfigShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_shop.publish("1.0.0", stable=True)
+    small_shop.get()
+    asked = []
+
+    def fail(*arguments: Any) -> None:
+        asked.append(arguments)
+        raise DatabaseError("no")
+
+    async def ask() -> set[int]:
+        paths = [channel_path(f"nobody-{number}") for number in range(20)]
+        return {reply.status for reply in [await small_shop.ask(path) for path in (FUNCTION, *paths)]}
+
+    monkeypatch.setattr(store, "channel_rows", fail)
+    for _ in range(3):
+        small_shop.later()
+        assert small_shop.runner.run(ask()) == {200, 500}
+    assert len(asked) == 3
+
+
+def test_tokens_that_were_right_are_believed_while_the_database_hangs(
+    small_shop: ConfigShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_shop.add_channel("secret", visibility="private")
+    small_shop.publish("1.0.0", channel="secret", stable=True)
+    new = NewToken(name="t", scopes=("device",), channel="secret")
+    token = create_token(small_shop.database, new, by=COMMAND_LINE).text
+    assert small_shop.get(apikey=token).status == 200
+    hangs, asked = threading.Event(), []
+
+    def hang(*arguments: Any) -> Any:
+        asked.append(arguments)
+        hangs.wait(30)
+        raise DatabaseError("no")
+
+    async def ask_often() -> list[int]:
+        statuses = []
+        for _ in range(4):
+            small_shop.later()
+            asking = (small_shop.ask(headers={"apikey": token}) for _ in range(20))
+            statuses += [reply.status for reply in await asyncio.gather(*asking)]
+        hangs.set()
+        return statuses
+
+    monkeypatch.setattr(store, "channel_rows", hang)
+    monkeypatch.setattr(small_shop.app._callers, "_authenticate", hang)
+    assert set(small_shop.runner.run(ask_often())) == {200}
+    assert len(asked) == 2
+
+
+def test_one_strange_row_holds_no_other_channel_up(small_shop: ConfigShop) -> None:
+    small_shop.publish("1.0.0", stable=True)
+    small_shop.publish("1.1.0", rollout_percentage=1)
+    small_shop.add_channel("T_1")
+    small_shop.sql("UPDATE shelfsight.channels SET created_at = 'yesterday', sequence = 'x' WHERE id = 'T_1'")
+
+    async def both() -> Any:
+        asking = (small_shop.ask(path) for path in (FUNCTION, channel_path("T_1")))
+        return (await asyncio.gather(*asking))[0].json["candidate"]["rolloutBasisPoints"]
+
+    for share in range(2, 5):
+        small_shop.set_version("1.1.0", rollout_percentage=share)
+        assert small_shop.runner.run(both()) == 100 * share
+        small_shop.later()
 
 
 def test_storage_that_is_away_keeps_a_change_back_and_nothing_else(

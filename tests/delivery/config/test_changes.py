@@ -279,6 +279,22 @@ def test_channels_that_nobody_asks_for_are_forgotten(sqlite: Database) -> None:
     shop.close()
 
 
+def test_channels_that_push_each_other_out_are_all_answered(sqlite: Database) -> None:
+    shop = ConfigShop(sqlite, open_storage("memory://"), bounds=Bounds(channels=2))
+    for number in range(12):
+        shop.add_channel(f"T_{number}")
+        shop.publish("1.0.0", channel=f"T_{number}", stable=True)
+
+    async def ask_all() -> list[int]:
+        asking = (shop.ask(channel_path(f"T_{number}")) for number in range(12))
+        return [reply.status for reply in await asyncio.gather(*asking)]
+
+    for _ in range(5):
+        assert shop.runner.run(ask_all()) == [200] * 12
+        shop.later()
+    shop.close()
+
+
 def test_strange_channels_and_headers_leave_nothing_behind(small_shop: ConfigShop) -> None:
     small_shop.publish("1.0.0", stable=True)
     for number in range(300):

@@ -111,7 +111,13 @@ def test_requests_of_every_kind_share_a_connection(line: http.client.HTTPConnect
 
 
 def test_application_behind_it_answers_all_else(line: http.client.HTTPConnection) -> None:
-    for path, status in (("/healthz", 200), ("/v1", 404), ("/functions", 404), ("/api/v1/channels", 401)):
+    for path, status in (
+        ("/healthz", 200),
+        ("/v1/keys", 200),
+        ("/v1", 404),
+        ("/functions", 404),
+        ("/api/v1/channels", 401),
+    ):
         answer = ask(line, path=path)
         answer.read()
         assert answer.status == status

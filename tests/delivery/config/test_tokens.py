@@ -199,6 +199,12 @@ def test_tills_that_all_begin_at_once_are_let_in(shops: ConfigShop) -> None:
     assert sorted(shops.lookups.asked) == sorted([*tokens, "ck_secret"])
 
 
+def test_hundred_devices_of_one_shop_may_each_have_a_token(small_shop: ConfigShop) -> None:
+    small_shop.publish("1.0.0", stable=True)
+    tokens = [token(small_shop, "device", channel="default") for _ in range(100)]
+    assert {small_shop.get(apikey=text).status for text in tokens} == {200}
+
+
 def test_address_that_asks_too_often_is_told_when_it_may_again(sqlite_limited: ConfigShop) -> None:
     shop = sqlite_limited
     shop.publish("1.0.0", stable=True)

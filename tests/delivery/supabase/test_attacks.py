@@ -359,3 +359,44 @@ def test_a_database_that_is_away_is_told_as_such(world: World, monkeypatch: pyte
     monkeypatch.setattr(world.database, "read", world.wire)  # not a context
     reply = world.get(f"{PHONES}/x", key="ck_T_1")
     assert reply.status == 500
+
+
+def test_no_cache_gives_an_object_to_the_key_of_another_channel(world: World) -> None:
+    for channel in ("default", "T_1"):
+        headers = {"content_type": "application/json", "cache_control": "public, max-age=3600"}
+        assert world.upload("settings.json", channel.encode(), channel, **headers).status == 200
+    found = world.get(f"{PHONES}/settings.json", key="ck_T_1")
+    known = world.get(f"{PHONES}/settings.json", key="ck_T_1", if_none_match=found.headers["etag"])
+    assert (found.status, found.body, known.status) == (200, b"T_1", 304)
+    published = world.get(f"{PHONES}/models/T_1_v1.0.0.ort", key="ck_T_1")
+    for reply in (found, known, published, world.get(f"public/{PHONES}/settings.json")):
+        assert {"authorization", "apikey"} <= set(reply.headers["vary"].lower().split(", "))
+        assert "accept-encoding" in reply.headers["vary"].lower() or reply is not found
+
+
+def test_no_shared_cache_is_told_to_keep_what_is_private(world: World) -> None:
+    world.upload("x.bin", b"1", "secret", cache_control="public, max-age=60, s-maxage=3600")
+    kept = world.get(f"{PHONES}/x.bin", key="ck_secret").headers["cache-control"]
+    assert kept == "private, max-age=60"
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", '[1, {"a": 1e400}]'])
+def test_metadata_that_no_json_can_hold_is_refused(world: World, number: str) -> None:
+    metadata = base64.b64encode(f'{{"a": {number}}}'.encode()).decode()
+    refused = world.upload("x.bin", b"1", x_metadata=metadata)
+    assert (refused.status, refused.json["message"]) == (400, "metadata is no object of JSON that can be kept")
+
+
+def test_who_has_a_signed_url_goes_on_while_others_guess(world: World) -> None:
+    url = world.sign("T_1/v1.0.0/model.json", key="ck_T_1")
+    forged = {world.get(f"sign/{MODELS}/T_1/v1.0.0/model.json?token=a.b.{number}").status for number in range(61)}
+    assert forged == {400, 429}
+    assert world.get(url).status == 200
+
+
+def test_signing_a_thousand_paths_counts_as_many_requests(world: World) -> None:
+    world.per_minute = 60
+    world.app = world.wire()
+    paths = [f"nothing-{number}.bin" for number in range(1000)]
+    statuses = [world.post(f"sign/{PHONES}", {"paths": paths, "expiresIn": 60}).status for _ in range(2)]
+    assert statuses == [200, 429]

@@ -533,3 +533,9 @@ def test_the_same_on_postgresql_as_on_sqlite(postgresql: Database, assets: Path)
     assert row["created_at"].endswith("+00:00")
     assert world.select("status=eq.%00", key=key).json["code"] == "22P05"
     world.close()
+
+
+def test_whoever_may_sign_a_private_channels_phone_file_gets_a_url_that_opens_it(world: World) -> None:
+    for token in (world.token("admin"), world.token("channel:secret:read", "channel:T_1:read")):
+        url = world.sign("models/secret_v1.0.0.ort", key=token, bucket=PHONES)
+        assert world.get(url).body == FILES["model.ort"]

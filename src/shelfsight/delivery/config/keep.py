@@ -88,7 +88,7 @@ class Keeper:
         self._now = now
         self._bounds = bounds or Bounds()
         self._held: OrderedDict[str, Held] = OrderedDict()  # the channel not looked at for longest comes first
-        self._refreshes: Flights[str, None] = Flights()
+        self._refreshes: Flights[str, Held | None] = Flights()
         self._turns = asyncio.Semaphore(_PREPARED_AT_ONCE)
         self._sequences: Memory[tuple[str, str], int] = Memory(_MOST_SEQUENCES)
         self._troubles: Memory[str, float] = Memory(_MOST_TROUBLES)
@@ -108,12 +108,11 @@ class Keeper:
         held = self._held.get(channel)
         refreshing = self._refreshes.start(channel, lambda: self._refresh(channel))
         if held is None:
-            await asyncio.shield(refreshing)
-        else:
-            done, _ = await asyncio.wait({refreshing}, timeout=PATIENCE_S)
-            if not done:  # nobody else need wait that long
-                self._keep_for_now(held)
-        found = self._held.get(channel)
+            return await asyncio.shield(refreshing)
+        done, _ = await asyncio.wait({refreshing}, timeout=PATIENCE_S)
+        if not done:  # nobody else need wait that long
+            self._keep_for_now(held)
+        found = refreshing.result() if done else held
         if found is not None and self._has_expired(found):
             raise UnavailableError(f"the config of {channel} has expired, and cannot be made anew: try again")
         return found
@@ -130,36 +129,38 @@ class Keeper:
                 self._replies -= len(one.replies)
                 one.replies.clear()
 
-    async def _refresh(self, channel: str) -> None:
+    async def _refresh(self, channel: str) -> Held | None:
+        """Return a channel as it is now, else as it is held, for a moment more."""
         held = self._held.get(channel)
         try:
-            await self._look(channel, held)
+            return await self._look(channel, held)
         except Exception as exc:
             self._note(channel, exc)
             if held is None:
                 raise
             held.check_at = max(held.check_at, self._clock() + CHECK_BROKEN_AFTER_S)
             self._keep_for_now(held)
+            return held
 
-    async def _look(self, channel: str, held: Held | None) -> None:
+    async def _look(self, channel: str, held: Held | None) -> Held | None:
         seen = await self._looks.look(channel)
         row = seen.channels.get(channel)
         if row is None:
             self._held.pop(channel, None)
-            return
+            return None
         is_checked = held is None or self._clock() < held.check_at
         if held is not None and self._is_current(held, row):
             held.fresh_until = seen.asked_at + FRESH_S
-            self._held.move_to_end(channel)
+            self._hold(channel, held)
             if is_checked:
-                return
+                return held
         self._refuse_older(row)
         async with self._turns:
             prepared = await self._preparer.prepare(channel, now=self._now(), again=not is_checked)
         if prepared is None:
             self._held.pop(channel, None)
-        else:
-            self._install(prepared, seen.asked_at)
+            return None
+        return self._renewed(held, prepared, asked_at=seen.asked_at)
 
     def _keep_for_now(self, held: Held) -> None:
         """Send what is there for a second more, if it has not expired."""
@@ -172,13 +173,21 @@ class Keeper:
     def _is_current(self, held: Held, row: ChannelRow) -> bool:
         return held.prepared.channel == row and self._now() < held.prepared.validity.sign_again_at
 
-    def _install(self, prepared: Prepared, asked_at: float) -> None:
+    def _renewed(self, before: Held | None, prepared: Prepared, *, asked_at: float) -> Held:
+        """Return what is held of a channel from now on; what was made of it stays if it says the same as before."""
         row = prepared.channel
         self._refuse_older(row)
         self._sequences.put((row.id, row.created_at), row.sequence)
-        check_after_s = CHECK_FILES_AFTER_S if prepared.whole else CHECK_BROKEN_AFTER_S
-        self._held[row.id] = Held(prepared, asked_at + FRESH_S, self._clock() + check_after_s)
-        self._held.move_to_end(row.id)
+        check_at = self._clock() + (CHECK_FILES_AFTER_S if prepared.whole else CHECK_BROKEN_AFTER_S)
+        found = Held(prepared, asked_at + FRESH_S, check_at)
+        if before is not None and before.prepared.says_the_same(prepared):
+            found.replies = before.replies
+        self._hold(row.id, found)
+        return found
+
+    def _hold(self, channel: str, held: Held) -> None:
+        self._held[channel] = held
+        self._held.move_to_end(channel)
         if len(self._held) > self._bounds.channels:
             self._held.popitem(last=False)
 

@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from shelfsight.database.engine import Database
     from shelfsight.delivery.config.rules import Asked, Audience, Choice, Validity
     from shelfsight.delivery.config.store import ChannelRow, Snapshot
+    from shelfsight.delivery.store import VersionRow
     from shelfsight.registry.rules import Version
     from shelfsight.rollout.rules import Assignment, Platform, Tier
     from shelfsight.storage import Storage
 
-_HELD_WARNINGS = 10_000
+_MOST_MANIFESTS = 50_000
+_MOST_WARNINGS = 10_000
+_NOT_SERVED = "stable_version_not_served"
 _log = structlog.get_logger()
 
 
@@ -89,6 +92,12 @@ class Prepared:
         signed = signatures.sign(document | {"etag": etag}, self.keys)
         return Config(body=canonical(signed), etag=etag.encode())
 
+    def says_the_same(self, other: Prepared) -> bool:
+        """Return whether every config of `other` would be the same bytes."""
+        return (self.channel, self.told, self.files, self.keys, self.validity) == (
+            other.channel, other.told, other.files, other.keys, other.validity
+        )  # fmt: skip
+
     def _choice(self, platform: Platform, tier: Tier) -> Choice | None:
         if (platform, tier) not in self._choices:
             self._choices[platform, tier] = rules.choose(self.told, self.files, platform, tier)
@@ -99,7 +108,8 @@ class Preparer:
     """Reads what the configs of a channel say.
 
     A stable version whose files are missing, or are not what its row says, is not told to anybody: the version that
-    `latest` still names takes its place, if that is whole.
+    `latest` still names takes its place, if that is whole. A version's files never change, so a manifest that is
+    another one than before is not signed: somebody wrote to the storage past us.
     """
 
     def __init__(
@@ -115,7 +125,8 @@ class Preparer:
         self._storage = storage
         self._assets_url = assets_url
         self._versions = Versions(storage, clock=clock)
-        self._unserved: Memory[str, tuple[str, str | None]] = Memory(_HELD_WARNINGS)
+        self._manifests: Memory[tuple[str, VersionRow], str] = Memory(_MOST_MANIFESTS)
+        self._said: Memory[tuple[str, str], object] = Memory(_MOST_WARNINGS)
 
     async def prepare(self, channel: str, *, now: datetime, again: bool = False) -> Prepared | None:
         """Return what the configs of a channel say, None where there is no such channel.
@@ -138,7 +149,7 @@ class Preparer:
         if told.stable is not None and told.stable.version not in usable:
             told = replace(told, stable=await self._fallback(found, told.stable, usable, again=again))
         else:
-            self._unserved.forget(channel)
+            self._said.forget((_NOT_SERVED, channel))
         return Prepared(
             channel=found.channel,
             told=told,
@@ -166,6 +177,11 @@ class Preparer:
         manifest = files.get(MANIFEST)
         if manifest is None:
             return None
+        seen = self._manifests.get((channel, row))
+        if seen is not None and seen != manifest.sha256:
+            self._say_once("manifest_changed", channel, version=version.version, seen=seen, found=manifest.sha256)
+            return None
+        self._manifests.put((channel, row), manifest.sha256)
         return VersionFiles(
             names=frozenset(files), manifest_size_bytes=manifest.size_bytes, manifest_sha256=manifest.sha256
         )
@@ -179,14 +195,14 @@ class Preparer:
         instead = next((one for one in found.standing.versions if one.version == pointed), None)
         files = None if instead is None else await self._files(found, instead, again=again)
         if instead is None or files is None:
-            self._warn(channel, stable.version, instead=None)
+            self._say_once(_NOT_SERVED, channel, version=stable.version, instead=None)
             return None
-        self._warn(channel, stable.version, instead=instead.version)
+        self._say_once(_NOT_SERVED, channel, version=stable.version, instead=instead.version)
         usable[instead.version] = files
         return instead
 
-    def _warn(self, channel: str, version: str, *, instead: str | None) -> None:
-        """Say once that a stable version is not served."""
-        if self._unserved.get(channel) != (version, instead):
-            self._unserved.put(channel, (version, instead))
-            _log.warning("stable_version_not_served", channel=channel, version=version, instead=instead)
+    def _say_once(self, event: str, channel: str, **facts: str | None) -> None:
+        """Log what is wrong with a channel, until it is something else."""
+        if self._said.get((event, channel)) != facts:
+            self._said.put((event, channel), facts)
+            _log.warning(event, channel=channel, **facts)

@@ -21,6 +21,7 @@ from shelfsight.delivery.config.rules import FUNCTION_PATH, channel_in, channel_
 from shelfsight.delivery.memory import Memory
 from shelfsight.delivery.rules import parse_etags
 from shelfsight.errors import UnavailableError
+from shelfsight.settings import ASSETS_URL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -63,7 +64,7 @@ class Outside:
     authenticate: Authenticator
     refusals: Refusals
     limits: RequestLimits
-    assets_url: str = "/assets"
+    assets_url: str = ASSETS_URL
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = _utc_now
     bounds: Bounds | None = None

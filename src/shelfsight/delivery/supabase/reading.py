@@ -17,7 +17,7 @@ from shelfsight.delivery.grants import check_blob, check_file, granted_version
 from shelfsight.delivery.published import Reader
 from shelfsight.delivery.rules import BlobFile, VersionFile, attachment, query_value
 from shelfsight.delivery.supabase.answers import EXPOSED, document
-from shelfsight.delivery.supabase.rules import NO_OBJECT, PRIVATE, sent_cache_control, sent_media_type
+from shelfsight.delivery.supabase.rules import NO_OBJECT, PHONES, PRIVATE, sent_cache_control, sent_media_type
 from shelfsight.errors import AccessError, NotFoundError
 
 if TYPE_CHECKING:
@@ -96,7 +96,9 @@ async def answer(
     except NotFoundError as exc:
         _log.error("object_not_served", channel=found.channel, bucket=found.bucket, path=found.path, reason=str(exc))
         raise NotFoundError(NO_OBJECT) from exc  # where it should lie in storage is for the log
-    return _in_our_words(sent) if isinstance(sent, Answer) and sent.status >= HTTPStatus.BAD_REQUEST else sent
+    if isinstance(sent, Answer) and sent.status >= HTTPStatus.BAD_REQUEST:
+        return _in_our_words(sent)
+    return _by_its_key(sent) if found.bucket == PHONES else sent
 
 
 async def _sent(
@@ -120,6 +122,14 @@ async def _sent(
 def _by_its_token(sent: Answer | StreamedAnswer) -> Answer | StreamedAnswer:
     """Return an answer that a browser keeps for one `?token=` alone: behind a newer one there may be other bytes."""
     return replace(sent, headers=tuple(one for one in sent.headers if one[0] != b"no-vary-search"))
+
+
+def _by_its_key(sent: Answer | StreamedAnswer) -> Answer | StreamedAnswer:
+    """Return an answer that caches keep for one key alone: with another, the same path is another channel's."""
+    names = dict(sent.headers).get(b"vary", b"")
+    missing = [name for name in (b"Authorization", b"apikey") if name not in names]
+    vary = b", ".join([names, *missing] if names else missing)
+    return replace(sent, headers=(*(one for one in sent.headers if one[0] != b"vary"), (b"vary", vary)))
 
 
 def _of_uploaded(found: FoundObject) -> Headers:

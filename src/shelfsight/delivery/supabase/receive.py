@@ -247,6 +247,7 @@ def _metadata(data: bytes) -> dict[str, Any]:
         raise TooLargeError(f"metadata is larger than {_MAX_METADATA_BYTES} bytes")
     try:
         found = json.loads(data.decode(), parse_constant=_refuse)
+        json.dumps(found, allow_nan=False)  # 1e999 is read as infinity, which no JSON holds
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not all(map(is_storable, _texts(found))):

@@ -255,7 +255,8 @@ def sent_cache_control(kept: str, *, private: bool) -> str:
     if not private:
         return kept
     own = (part.strip() for part in kept.split(","))
-    return ", ".join(["private", *(part for part in own if part not in {"", "public", "private"})])
+    mine = (part for part in own if part not in {"", "public", "private"} and not part.startswith("s-maxage"))
+    return ", ".join(["private", *mine])
 
 
 def seconds_of(value: float | str | None, default: int) -> float:

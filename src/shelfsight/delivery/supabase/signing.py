@@ -12,7 +12,7 @@ from shelfsight.access.keys import url_secrets
 from shelfsight.access.rules import Right, may_more_than_devices
 from shelfsight.access.url_tokens import LIFETIME_S, Grant, Use, expiry, issue
 from shelfsight.delivery.grants import file_grant, version_grant
-from shelfsight.delivery.rules import BlobFile, VersionFile
+from shelfsight.delivery.rules import VersionFile
 from shelfsight.delivery.supabase.rules import MODELS, NO_OBJECT, loads_others, seconds_of
 from shelfsight.errors import AccessError, NotFoundError, UsageError
 
@@ -86,7 +86,7 @@ class Signing:
             whole = version_grant(wanted.channel, version)
             return exact.path, whole if loads_others(wanted.name) else exact
         channel = visitor.channel.id
-        if isinstance(wanted, BlobFile):
+        if wanted is not None:
             seeing = (one.id for one in found.seen_by if visitor.may(Right.DEVICE, one.id))
             channel = next(seeing, channel)
         return found.path, Grant(channel=channel, bucket=found.bucket, path=found.path, use=Use.FILE)

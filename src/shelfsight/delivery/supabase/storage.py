@@ -157,6 +157,7 @@ class StorageApi:
     async def _sign_many(self, request: WireRequest, call: StorageCall, visitor: Visitor) -> Answer:
         body = parse_body(documents.SignManyBody, await request.json())
         check_bucket(call.bucket)
+        self._visitors.count_work(request.asked, len(body.paths))
         found: dict[str, FoundObject] = {}
         for path in dict.fromkeys(body.paths):
             try:

@@ -10,7 +10,6 @@ from shelfsight.access.rules import NOBODY, Right, may, split_token
 from shelfsight.access.url_tokens import check_not_expired, is_url_token
 from shelfsight.catalog.rules import DEFAULT_CHANNEL
 from shelfsight.delivery.gate import too_often
-from shelfsight.delivery.memory import Memory
 from shelfsight.delivery.rules import bearer_tokens
 from shelfsight.delivery.supabase.rules import PRIVATE, channel_of
 from shelfsight.errors import AccessError, AuthenticationError, NotFoundError
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
     from shelfsight.delivery.supabase.request import WireRequest
 
 
-_KNOWN = 10_000
+ITEMS_A_REQUEST = 20
+"""Objects of one call that count as one request more: each of them is looked for by itself."""
 
 
 class ThrottledError(Exception):
@@ -88,14 +88,13 @@ class Visitors:
         """Look keys up in `lookups`, and count them in `rate`."""
         self._lookups = lookups
         self._rate = rate
-        self._known: Memory[str, bool] = Memory(_KNOWN)
 
     async def visitor(self, request: WireRequest) -> Visitor:
         """Return who asks. What is no key of ours, such as that of a project at Supabase, is nobody's.
 
         Raises:
             AuthenticationError: one of our tokens came, and is worth nothing.
-                ThrottledError: they ask too often.
+            ThrottledError: they ask too often.
         """
         asked = request.asked
         tokens = bearer_tokens(asked.headers.get(b"authorization"), asked.headers.get(b"apikey"), b"")
@@ -116,27 +115,38 @@ class Visitors:
             AuthenticationError: it is none of ours, was changed, or has expired.
             ThrottledError: they ask too often.
         """
-        self._count_unknown(request.asked)
-        signed = await self._lookups.grant(token)
+        try:
+            signed = await self._lookups.grant(token)
+        except AuthenticationError:  # who has a URL goes on, whatever strangers behind the same address try meanwhile
+            self._count_unknown(request.asked)
+            raise
         check_not_expired(signed, now=datetime.now(UTC))
-        self._rate.token_was_right(request.asked.address)
         request.actor = signed.actor
         self._count(token.rpartition(".")[2], signed.actor)
         return signed
 
+    def count_work(self, asked: Asked, items: int) -> None:
+        """Count a request that is as much work as several: for each `ITEMS_A_REQUEST` of its items, once more.
+
+        Raises:
+            ThrottledError: they ask too often.
+        """
+        for _ in range(items // ITEMS_A_REQUEST):
+            wait_s = self._rate.wait_s(asked.address)
+            if wait_s is not None:
+                raise ThrottledError(NOBODY.actor, wait_s)
+
     async def _caller(self, token: str, asked: Asked) -> Caller | None:
-        is_known = self._known.get(token) is not None  # whatever strangers behind the same address try meanwhile
-        if not is_known:
+        is_guess = not self._lookups.is_known(token)
+        if is_guess:
             self._count_unknown(asked)
         caller = await self._lookups.caller(token)
         if caller is None:
-            self._known.forget(token)
             if split_token(token) is not None:
                 raise AuthenticationError("the token is unknown, or has expired, or was revoked: ask for another")
             return None
-        if not is_known:
+        if is_guess:
             self._rate.token_was_right(asked.address)
-            self._known.put(token, True)
         if not caller.actor.startswith("channel:"):  # whose key lies open: it is not counted by itself
             self._count(caller.actor, caller.actor)
         return caller

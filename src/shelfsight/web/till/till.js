@@ -1,141 +1,79 @@
-import { DownloadError, NoModelError, loadRecogniser } from '@shelfsight/client'
-import { Answer, OFFERS } from './answer.js'
-import { keepJudging, openCamera } from './camera.js'
-import { offersFor } from './offers.js'
-import { element } from './page.js'
-import { listenForPhotos, readPhoto } from './photos.js'
-import { Stage } from './stage.js'
-import { CAMERA_GONE, NO_PHOTO, cameraAdvice, facts, failure } from './words.js'
+import { Counter } from './counter.js'
+import { readFragment } from './core/pairing.js'
+import { Kept } from './view/kept.js'
+import { LoginPage } from './view/login.js'
+import { element, onPress } from './view/page.js'
+import { keepPage } from './view/updates.js'
+
+/** @typedef {import('./core/pairing.js').Pairing} Pairing */
+
+const { channel = '' } = document.body.dataset
+const kept = new Kept(channel)
 
 /**
- * @typedef {import('./offers.js').Product} Product
- * @typedef {import('@shelfsight/client').Recogniser} Recogniser
- * @typedef {HTMLImageElement | HTMLVideoElement} Picture
- * @typedef {{ recogniser: Recogniser, products: Map<string, Product> }} Ready
- */
-
-const stage = new Stage()
-const answer = new Answer()
-const samples = /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('.sample'))
-
-/** Ends with the picture that is shown, so that an answer that comes too late is dropped. */
-let shown = new AbortController()
-/** @type {HTMLImageElement | null} the photo that is shown */
-let photo = null
-let ready = load()
-
-/** @returns {Promise<Ready | null>} null when it failed, which the page then says */
-async function load() {
-  answer.showLoading()
-  const { modelUrl = '', productsUrl = '' } = document.body.dataset
-  try {
-    const [recogniser, products] = await Promise.all([
-      loadRecogniser({ baseUrl: modelUrl, onProgress: (progress) => answer.showProgress(progress) }),
-      fetchProducts(productsUrl),
-    ])
-    element('facts', HTMLElement).textContent = facts(recogniser)
-    answer.showReady()
-    return { recogniser, products }
-  } catch (error) {
-    if (error instanceof NoModelError) answer.showNoModel()
-    else answer.showError(failure(error))
-    return null
-  }
-}
-
-/** @param {string} url */
-async function fetchProducts(url) {
-  const response = await fetch(url, { cache: 'no-cache' }).catch(() => null)
-  if (!response?.ok) throw new DownloadError(`${url} cannot be reached`)
-  const { products } = /** @type {{ products: Product[] }} */ (await response.json())
-  return new Map(products.map((product) => [product.id, product]))
-}
-
-/**
- * Recognise a picture and show the answer, unless another picture has taken its place meanwhile.
+ * Return what the address says of a pairing, and take it out of there: it is a secret.
  *
- * @param {Picture} picture
- * @param {AbortSignal} signal
+ * @returns {Pairing | { problem: string } | null}
  */
-async function judge(picture, signal) {
-  const loaded = await ready
-  if (!loaded || signal.aborted) return
-  const { recogniser, products } = loaded
-  try {
-    const startedMs = performance.now()
-    const ranking = await recogniser.recognise(picture, { top: recogniser.metadata.labels.length })
-    if (signal.aborted) return
-    element('facts', HTMLElement).textContent = facts(recogniser, performance.now() - startedMs)
-    answer.showOffers(offersFor(ranking, products, OFFERS), { live: picture === stage.video })
-  } catch (error) {
-    nextPicture()
-    stage.clear()
-    answer.showError(failure(error))
+function takePairing() {
+  const pairing = readFragment(location.hash)
+  if (pairing) history.replaceState(null, '', location.pathname + location.search)
+  return pairing
+}
+
+function showInsecure() {
+  const { host, pathname, hash } = location
+  document.body.dataset.view = 'insecure'
+  element('insecure-address', HTMLElement).textContent = `http://${host}`
+  element('secure-address', HTMLAnchorElement).href = `https://${host}${pathname}${hash}`
+  takePairing()
+}
+
+function start() {
+  const login = new LoginPage((link) => {
+    if (link.channel === channel) return open(link)
+    location.assign(`/till/${link.channel}#token=${link.token}&keys=${link.keys.join()}`)
+  })
+  const counter = new Counter(channel, kept, (words) => login.show(words))
+
+  /** @param {Pairing} pairing */
+  const open = ({ token, keys }) => {
+    login.close()
+    counter.close()
+    kept.pairing = { token, keys }
+    void counter.open({ token, keys })
   }
-}
 
-/** End what is shown, the camera too. */
-function nextPicture() {
-  shown.abort()
-  shown = new AbortController()
-  photo = null
-  for (const sample of samples) sample.setAttribute('aria-pressed', 'false')
-  return shown.signal
-}
-
-/** @param {Blob | string} source a file, or a URL */
-async function showPhoto(source) {
-  const signal = nextPicture()
-  for (const sample of samples) sample.setAttribute('aria-pressed', String(sample.dataset.photo === source))
-  const image = await readPhoto(source).catch(() => null)
-  if (signal.aborted) return
-  if (!image) return advise(NO_PHOTO)
-  photo = image
-  stage.showPhoto(image)
-  await judge(image, signal)
-}
-
-async function startCamera() {
-  const signal = nextPicture()
-  try {
-    const close = await openCamera(stage.video, () => advise(CAMERA_GONE))
-    signal.addEventListener('abort', close)
-    if (signal.aborted) return close()
-  } catch (error) {
-    if (!signal.aborted) advise(cameraAdvice(error, window.isSecureContext))
-    return
+  const begin = () => {
+    const pairing = takePairing()
+    if (pairing && 'problem' in pairing) void login.show('', pairing.problem)
+    else if (pairing) open(pairing)
+    else if (kept.pairing) open(kept.pairing)
+    else void login.show('')
   }
-  stage.goLive()
-  await keepJudging(signal, () => judge(stage.video, signal))
+  begin()
+  addEventListener('hashchange', () => location.hash.includes('token=') && begin()) // a link opened in this very tab
+  onPress('log-in-again', () => login.show('What is on this device stays.'))
+  kept.listen((name) => {
+    if (name !== 'pairing' || kept.pairing) return
+    counter.close()
+    void login.show('This device was logged out in another tab.')
+  })
 }
 
-function stopCamera() {
-  nextPicture()
-  stage.clear()
-  answer.forget()
+function listenForUpdates() {
+  const notice = element('update-notice', HTMLElement)
+  onPress('later-update', () => (notice.hidden = true))
+  void keepPage(channel, (take) => {
+    notice.hidden = false
+    element('update-words', HTMLElement).textContent = 'Update ready. The basket stays.'
+    element('use-update', HTMLElement).addEventListener('click', take, { once: true })
+  })
 }
 
-/** @param {string} words why there is no picture, and what to do now */
-function advise(words) {
-  nextPicture()
-  stage.advise(words)
-  answer.forget()
+if (window.isSecureContext) {
+  start()
+  listenForUpdates()
+} else {
+  showInsecure()
 }
-
-element('camera', HTMLButtonElement).addEventListener('click', () => {
-  if (stage.root.dataset.state === 'live') stopCamera()
-  else startCamera()
-})
-element('retry', HTMLButtonElement).addEventListener('click', () => {
-  ready = load()
-  if (photo) judge(photo, shown.signal)
-})
-listenForPhotos(
-  {
-    stage: stage.root,
-    button: element('choose', HTMLButtonElement),
-    input: element('file', HTMLInputElement),
-    samples,
-  },
-  showPhoto,
-)

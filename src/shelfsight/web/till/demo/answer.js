@@ -1,7 +1,7 @@
-import { element, part } from './page.js'
-import { KNOWN, NO_MODEL, UNKNOWN, announcement, downloaded, percent, priced } from './words.js'
+import { element, part } from '../view/page.js'
+import { KNOWN, NO_MODEL, UNKNOWN, announcement, downloaded, percent, priced } from '../core/words.js'
 
-/** @typedef {import('./offers.js').Offers} Offers */
+/** @typedef {import('../core/offers.js').Offers} Offers */
 
 /** How many products are offered for one picture. */
 export const OFFERS = 3
@@ -101,16 +101,16 @@ function makeRows() {
  * Rows are kept and filled anew: a live list that is rebuilt four times a second flickers.
  *
  * @param {HTMLElement} row
- * @param {import('./offers.js').Offer | undefined} offer
+ * @param {import('../core/offers.js').Offer | undefined} offer
  */
 function fillRow(row, offer) {
   row.hidden = !offer
   if (!offer) return
-  const { product, confidence } = offer
+  const product = /** @type {import('./demo.js').DemoProduct} */ (offer.product)
   part(row, '.name').textContent = product.name
-  part(row, '.price').textContent = priced(product.price, product.currency, navigator.language)
-  part(row, '.percent').textContent = percent(confidence)
-  part(row, '.track span').style.transform = `scaleX(${confidence})`
+  part(row, '.price').textContent = priced(product, navigator.language)
+  part(row, '.percent').textContent = percent(offer.confidence)
+  part(row, '.track span').style.transform = `scaleX(${offer.confidence})`
   if (row.dataset.product !== product.id) showPicture(row, product.picture)
   row.dataset.product = product.id
 }

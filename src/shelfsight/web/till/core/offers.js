@@ -1,10 +1,5 @@
 /**
- * @typedef {object} Product
- * @property {string} id
- * @property {string} name
- * @property {string | null} price decimal
- * @property {string | null} currency ISO 4217
- * @property {string} picture URL
+ * @typedef {import('@shelfsight/client').Product} Product
  *
  * @typedef {object} Offer
  * @property {Product} product

@@ -1,6 +1,7 @@
-import { DownloadError, NoModelError } from '@shelfsight/client'
+import { DownloadError, NoModelError } from '../client.js'
+import { moneyText } from './money.js'
 
-/** What the page says. Pure: values in, words out. */
+/** What a page says that recognises. Pure: values in, words out. */
 
 export const NO_MODEL = 'Camera recognition not yet set up. Add products with images first.'
 export const KNOWN = 'I know this one'
@@ -36,10 +37,14 @@ export function failure(error) {
   return `The recogniser does not work here: ${reason}.`
 }
 
-/** @param {{ receivedBytes: number, totalBytes: number }} progress */
-export function downloaded({ receivedBytes, totalBytes }) {
-  const megabytes = (/** @type {number} */ bytes) => (bytes / 1e6).toFixed(1)
-  return `${megabytes(receivedBytes)} of ${megabytes(totalBytes)} MB`
+/** @param {{ receivedBytes?: number, totalBytes?: number }} progress */
+export function downloaded({ receivedBytes = 0, totalBytes = 0 }) {
+  return totalBytes > 0 ? `${megabytes(receivedBytes)} of ${megabytes(totalBytes)} MB` : 'A few megabytes'
+}
+
+/** @param {number} bytes */
+export function megabytes(bytes) {
+  return (bytes / 1e6).toFixed(1)
 }
 
 /**
@@ -54,34 +59,32 @@ export function percent(confidence) {
 }
 
 /**
- * @param {string | null} price decimal
- * @param {string | null} currency ISO 4217
+ * Return a price, of a product that has one, as people write it.
+ *
+ * @param {{ price?: string | null, currency?: string | null }} product
  * @param {string} [locale]
  */
-export function priced(price, currency, locale) {
-  if (price === null) return ''
-  try {
-    const format = new Intl.NumberFormat(locale, { style: 'currency', currency: currency ?? undefined })
-    return format.format(Number(price))
-  } catch {
-    return [price, currency].filter(Boolean).join(' ') // a currency that Intl does not know, or none
-  }
+export function priced({ price, currency }, locale) {
+  return moneyText(price, currency, locale)
 }
 
 /**
- * @param {import('@shelfsight/client').Recogniser} recogniser
+ * @param {{ metadata: { version?: string } | null, backend: string | null }} recogniser
  * @param {number} [durationMs] of the last recognition
  */
 export function facts({ metadata, backend }, durationMs) {
-  const parts = [`Model ${metadata.version ?? 'without version'}`, BACKENDS[backend]]
+  const parts = [`Model ${metadata?.version ?? 'without version'}`, BACKENDS[backend ?? '']]
   if (durationMs !== undefined) parts.push(`${Math.round(durationMs)} ms per picture`)
-  return parts.join(' · ')
+  return parts.filter(Boolean).join(' · ')
 }
 
-/** @param {import('./offers.js').Offers} offers */
-export function announcement({ offers, known }) {
+/**
+ * @param {import('./offers.js').Offers} offers
+ * @param {string} [locale]
+ */
+export function announcement({ offers, known }, locale) {
   const named = offers.map(({ product }) => product.name)
   if (!known) return named.length ? `${UNKNOWN}. Could it be ${named.join(', ')}?` : `${UNKNOWN}.`
   const [{ product, confidence }] = offers
-  return [product.name, priced(product.price, product.currency), `${percent(confidence)} confidence`].filter(Boolean).join(', ')
+  return [product.name, priced(product, locale), `${percent(confidence)} confidence`].filter(Boolean).join(', ')
 }

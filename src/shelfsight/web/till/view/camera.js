@@ -1,5 +1,5 @@
 /** At most this often a live picture is judged: a till needs no more, and a phone stays cool. */
-const INTERVAL_MS = 250
+const INTERVAL_MS = 200
 
 /**
  * Show the camera in a video element and return how to close it.
@@ -38,5 +38,20 @@ export async function keepJudging(signal, judge) {
     if (!document.hidden) await judge()
     const restMs = INTERVAL_MS - (performance.now() - startedMs)
     await new Promise((resolve) => setTimeout(resolve, Math.max(0, restMs)))
+  }
+}
+
+/**
+ * Keep the screen on until aborted, where the browser can.
+ *
+ * @param {AbortSignal} signal
+ */
+export async function keepAwake(signal) {
+  try {
+    const lock = await navigator.wakeLock?.request('screen')
+    if (signal.aborted) await lock?.release()
+    signal.addEventListener('abort', () => lock?.release().catch(() => {}))
+  } catch {
+    // The battery is low, or the page is not seen: the screen may go dark, and nothing else comes of it.
   }
 }
