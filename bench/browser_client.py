@@ -130,7 +130,7 @@ def _until_there(page: Any, arguments: list[Any]) -> float:
 
 
 def _print(found: dict[str, list[float]]) -> None:
-    table = Table("Headless Chromium, WebAssembly", "median", "p95", "wanted")
+    table = Table("Headless Chromium, WebAssembly", "fastest", "median", "p95", "wanted")
     rows = [
         ("cached", "from opening the page to the first answer, cached", f"≤ {TO_FIRST_ANSWER_MS} ms"),
         ("downloaded", "the same with loadRecogniser, not cached", ""),
@@ -139,7 +139,7 @@ def _print(found: dict[str, list[float]]) -> None:
     ]
     for key, title, wanted in rows:
         p95 = quantiles(found[key], n=20, method="inclusive")[-1]
-        table.add_row(title, f"{median(found[key]):.1f} ms", f"{p95:.1f} ms", wanted)
+        table.add_row(title, f"{min(found[key]):.1f} ms", f"{median(found[key]):.1f} ms", f"{p95:.1f} ms", wanted)
     Console().print(table)
 
 

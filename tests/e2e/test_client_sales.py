@@ -88,6 +88,8 @@ def test_of_two_tabs_one_sends_each_sale(device: BrowserContext, client_shop: Cl
     for page in (first, second):
         open_client(page, client_shop)
     sold = [sell(page, "apple") for page in (first, second) for _ in range(15)]
+    for page in (first, second):
+        until(page, "shelf.salesChanges >= 30")
     client_shop.network.trouble = lambda _scope: None
     client_shop.network.log.clear()
     for page in (first, second):

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import {
   MOST_LINES,
+  afterSale,
   emptyBasket,
   lineAmount,
   readBasket,
@@ -94,6 +95,19 @@ test('a sale says what was charged, exactly, and keeps the id of its basket', ()
 test('a sale without a recogniser names no version', () => {
   const facts = { at: new Date(0), device: 'till-1', modelVersion: null }
   assert.equal('modelVersion' in saleOf(filled(APPLE), facts), false)
+})
+
+test('what came into the basket while it was being sold is in the next one', () => {
+  const sold = withQuantity(filled(APPLE, PEAR), 'apple', '2')
+  const now = withProduct(withProduct(sold, APPLE), GIFT)
+  const next = afterSale(now, sold, 'sale-2')
+  assert.deepEqual([next.id, quantities(next)], ['sale-2', ['1 apple', '1 gift']])
+  assert.deepEqual(afterSale(sold, sold, 'sale-2'), emptyBasket('sale-2'))
+})
+
+test('a basket that another tab has begun meanwhile stays', () => {
+  const begun = withProduct(emptyBasket('sale-2'), GIFT)
+  assert.equal(afterSale(begun, filled(APPLE), 'sale-3'), begun)
 })
 
 test('a refused sale comes back into the basket at its own prices', () => {

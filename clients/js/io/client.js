@@ -34,6 +34,7 @@ import { listen } from './triggers.js'
  * @property {string} [platform]
  * @property {string} [tier] of the device: low, mid, high or any
  * @property {(state: State) => void} [onState] hears every change
+ * @property {() => void} [onSales] hears that the queue of sales is another one, in whichever tab
  */
 
 const JITTER_MS = 3_000 // not all tills of a shop at once
@@ -106,7 +107,10 @@ export class Client {
     )
     this.#tabs = new Tabs(name, (message) => this.#onTab(message))
     this.#looker = new Repeater((signal) => this.#look(signal), { isPeriodic: true, isFinal })
-    const onChange = () => this.#tabs.tell({ kind: 'sales' })
+    const onChange = () => {
+      this.#tabs.tell({ kind: 'sales' })
+      options.onSales?.()
+    }
     const makeRoom = () => this.#cache.sweep({ hard: true })
     this.salesQueue = new SalesQueue(database, this.#server, { channel, lock: `${name} sales`, onChange, makeRoom })
   }
@@ -341,6 +345,7 @@ export class Client {
       this.#become(progress(this.#version, received, total))
       if (!this.#looker.isRunning) this.#looker.wake() // our turn comes when that tab is done, or closed
     }
+    if (kind === 'sales') this.#options.onSales?.()
     if (kind === 'stop') this.#looker.cancel()
     if (kind === 'logged-out') return this.#leave()
     if (kind !== 'use' && kind !== 'cleared') return

@@ -9,11 +9,13 @@ import {
 } from '../core/bundle.js'
 import { choose } from '../core/choice.js'
 import {
+  BusyError,
   ChecksumError,
   ConfigRefusedError,
   DownloadError,
   ModelError,
   NoRoomError,
+  OfflineError,
   OldAppError,
   UnsupportedError,
 } from '../core/errors.js'
@@ -55,18 +57,34 @@ export async function synchronise(means) {
     throw error
   })
   const { versions, shadow } = await choose(config, device)
-  const active = await firstThatWorks(means, config, versions)
-  const { sequence } = config
+  const { model, failure } = await firstThatWorks(means, config, versions)
   const shadowId = shadow && config.files[shadow] ? config.files[shadow].manifest.sha256 : null
-  const use = await activate(means, { sequence, active: active.id, shadow: shadowId })
-  if (shadow !== null && use.shadow === null) {
-    // The one that answers does not wait for the one that is only compared with it.
-    const silent = { ...means, onProgress: () => {} }
-    const beside = await obtain(silent, config, shadow, { isShadow: true }).catch(() => null)
-    signal?.throwIfAborted()
-    if (beside) await activate(means, { sequence, active: active.id, shadow: beside.id })
+  const wanted = { sequence: config.sequence, active: model.id, shadow: shadowId }
+  const use = await activate(means, wanted)
+  // The one that answers does not wait for the one that is only compared with it.
+  const isMissing = shadow !== null && use.shadow === null
+  const isDone = isMissing ? await addShadow(means, config, shadow, wanted) : true
+  if (failure) throw failure
+  if (isDone) await cache.sweep()
+}
+
+/**
+ * Get the shadow, and let it run beside the active version; return false where that is to be tried again.
+ *
+ * @param {Means} means
+ * @param {Config} config
+ * @param {string} version
+ * @param {{ sequence: number, active: string }} wanted
+ */
+async function addShadow(means, config, version, wanted) {
+  try {
+    const { id } = await obtain({ ...means, onProgress: () => {} }, config, version, { isShadow: true })
+    await activate(means, { ...wanted, shadow: id })
+    return true
+  } catch (error) {
+    means.signal?.throwIfAborted()
+    return error instanceof ModelError
   }
-  await cache.sweep()
 }
 
 /**
@@ -83,23 +101,36 @@ async function activate({ cache, onUse }, wanted) {
 }
 
 /**
+ * Return the best version that can be had and works: the stable one where it is not the candidate.
+ *
  * @param {Means} means
  * @param {Config} config
  * @param {string[]} versions the best first
- * @returns {Promise<Model>}
+ * @returns {Promise<{ model: Model, failure: DownloadError | null }>} `failure`: a better one may be had later
  */
 async function firstThatWorks(means, config, versions) {
   /** @type {unknown} */
   let failure = new OldAppError('the channel’s versions are for a newer app')
   for (const version of versions) {
     try {
-      return await obtain(means, config, version, { isShadow: false })
+      const model = await obtain(means, config, version, { isShadow: false })
+      return { model, failure: failure instanceof DownloadError ? failure : null }
     } catch (error) {
-      if (!(error instanceof ModelError)) throw error
-      failure = error // the stable version where the candidate does not work
+      if (!isOfOneVersion(error)) throw error
+      failure = error
     }
   }
   throw failure
+}
+
+/**
+ * Return whether another version may be had where this one was not: neither network, server nor device are to blame.
+ *
+ * @param {unknown} error
+ */
+function isOfOneVersion(error) {
+  if (error instanceof OfflineError || error instanceof BusyError) return false
+  return error instanceof ModelError || error instanceof DownloadError
 }
 
 /**

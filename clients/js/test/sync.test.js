@@ -332,6 +332,41 @@ test('a device in the rollout runs the candidate, and the stable version where t
   }
 })
 
+test('a new device gets the stable version until the candidate arrives', async (t) => {
+  const { sync, version, channel, cache } = await world(t)
+  await channel.publish('v1.1.0', { head: 9, backbone: 8 })
+  channel.release('v1.0.0', { candidate: CANDIDATE })
+  let damaged = 0
+  channel.trouble = ({ path }) => {
+    if (path.includes('v1.1.0/metadata.json')) damaged += 1
+    return path.includes('v1.1.0/metadata.json') ? { body: '{}' } : null
+  }
+  await assert.rejects(sync(), ChecksumError)
+  assert.deepEqual([await version(), damaged], ['1.0.0', 2])
+  channel.trouble = null
+  await sync()
+  assert.equal(await version(), '1.1.0')
+  assert.notEqual((await cache.use()).previous, null)
+})
+
+test('what has arrived of a shadow is not asked for again', async (t) => {
+  const { sync, channel, log, cache } = await world(t)
+  await channel.publish('v1.1.0', { head: 9, backbone: 8 })
+  channel.release('v1.0.0', SHADOW)
+  const manifest = channel.files.get('/assets/ml-models/T_1/v1.1.0/manifest.json')
+  const { sha256 } = JSON.parse(Buffer.from(manifest ?? []).toString()).blobs[0]
+  let isBroken = true
+  channel.trouble = ({ path, headers }) => {
+    if (!isBroken || !path.includes(sha256)) return null
+    return headers.range ? { status: 500 } : { body: channel.files.get(path), cutAfter: 10_000 }
+  }
+  await sync()
+  isBroken = false
+  await sync()
+  assert.notEqual((await cache.use()).shadow, null)
+  assert.equal(log.filter(({ path }) => path.includes(sha256)).at(-1)?.headers.range, 'bytes=10000-')
+})
+
 test('a shadow comes after the one that answers, which does not wait for it', async (t) => {
   const { sync, channel, uses, cache } = await world(t)
   await channel.publish('v1.1.0', { head: 9 })

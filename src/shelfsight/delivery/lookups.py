@@ -133,7 +133,7 @@ class Lookups:
         return found
 
     def is_known(self, token: str) -> bool:
-        """Return whether a token was right when last asked for, or is being asked for: it is no guess, or no new one."""
+        """Return whether a token was right the last time, or is being looked up: it is no guess, or no new one."""
         return self._right.get(token) is not None or self._callers.is_asked(token)
 
     async def grant(self, token: str) -> SignedGrant:

@@ -95,8 +95,17 @@ class ProductLists:
         Raises:
             NotFoundError: there is no such channel.
         """
+        return self.standing(channel_id)[0]
+
+    def standing(self, channel_id: str) -> tuple[str, int]:
+        """Return what `revision` does, and the sequence of the channel's config; the same look at the same row.
+
+        Raises:
+            NotFoundError: there is no such channel.
+        """
         with self._database.read() as tx:
-            return _revision(*store.revision(tx, channel_id))
+            number, created_at, sequence = store.standing(tx, channel_id)
+        return _revision(number, created_at), sequence
 
     def find(self, wanted: Wanted, revision: str) -> ProductList:
         """Return a channel's list, or what changed in it since, as it is at `revision` or later.

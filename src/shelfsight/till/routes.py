@@ -14,7 +14,7 @@ from shelfsight.api.guards import DeviceCaller, ReaderCaller
 from shelfsight.api.pages import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page_of
 from shelfsight.api.preconditions import IfNoneMatch, is_known
 from shelfsight.api.services import ServicesOf
-from shelfsight.catalog.sequence import sequence_header
+from shelfsight.catalog.sequence import SEQUENCE_HEADER, sequence_header
 from shelfsight.catalog.store import channels
 from shelfsight.errors import AccessError, UsageError
 from shelfsight.till import sales, store
@@ -158,9 +158,8 @@ def list_till_products(
     Pictures are no part of it.
     """
     lists = lists_of(request.app, services.database)
-    revision = lists.revision(channel_id)
-    with services.database.read() as tx:
-        always = {**sequence_header(tx, channel_id), **_LISTED}
+    revision, sequence = lists.standing(channel_id)
+    always = {SEQUENCE_HEADER: str(sequence), **_LISTED}
     for packing in Packing:
         tag = tag_of(revision, packing)
         if is_known(if_none_match, tag):

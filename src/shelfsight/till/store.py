@@ -183,11 +183,21 @@ def revision(tx: Connection, channel_id: str) -> tuple[int, datetime]:
     Raises:
         NotFoundError: there is no such channel.
     """
-    found = select(channels.c.revision, channels.c.created_at).where(channels.c.id == channel_id)
-    row = tx.execute(found).one_or_none()
+    number, created_at, _sequence = standing(tx, channel_id)
+    return number, created_at
+
+
+def standing(tx: Connection, channel_id: str) -> tuple[int, datetime, int]:
+    """Return what `revision` does, and the sequence of the channel's config; one look at one row.
+
+    Raises:
+        NotFoundError: there is no such channel.
+    """
+    columns = (channels.c.revision, channels.c.created_at, channels.c.sequence)
+    row = tx.execute(select(*columns).where(channels.c.id == channel_id)).one_or_none()
     if row is None:
         raise NotFoundError(f"channel {channel_id!r} is not there")
-    return row.revision, row.created_at
+    return row.revision, row.created_at, row.sequence
 
 
 def listing(tx: Connection, channel_id: str) -> tuple[tuple[int, datetime], list[ListedProduct]]:

@@ -38,7 +38,7 @@ TAKEN_FOR = timedelta(minutes=1)
 AT_ONCE = 16
 OF_EACH = 2
 """To one webhook at once, so that a slow one leaves room for the others."""
-OF_CHANNEL = 40
+OF_CHANNEL = 4
 """Of one channel at once, so that its slow ones, however many, leave room for those of other channels."""
 _ENDS_WITHIN_S = 2.0
 _log = structlog.get_logger()

@@ -128,15 +128,6 @@ def test_files_are_where_the_settings_say(line: http.client.HTTPConnection) -> N
     assert document["files"]["v1.0.0"]["baseUrl"] == "https://cdn.example/ml-models/default/v1.0.0/"
 
 
-def test_answer_comes_in_one_piece(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=WAIT_S) as connection:
-        for _ in range(20):
-            connection.sendall(f"GET {FUNCTION} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-            head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200 OK")
-            assert json.loads(body)["channelId"] == "default"
-
-
 def test_pipelined_requests_are_answered_in_their_order(port: int) -> None:
     wanted = (FUNCTION, "/healthz", channel_path("nobody"), FUNCTION)
     lines = [f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n" for path in wanted]

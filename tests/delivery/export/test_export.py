@@ -20,7 +20,7 @@ import httpx2
 import pytest
 
 from shelfsight.access.signatures import accept
-from shelfsight.cli.export_static import _checked
+from shelfsight.cli.export_static import _check_folder, _checked
 from shelfsight.delivery.config.prepare import Preparer
 from shelfsight.delivery.export import rules
 from shelfsight.delivery.export.export import Exported, StaticExport
@@ -200,6 +200,12 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_what_is_no_host_and_port_stays_out_of_the_configuration(server: str) -> None:
     with pytest.raises(UsageError, match="--server"):
         _checked(server)
+
+
+@pytest.mark.parametrize("name", ["my configs", "a;b", "a$uri", "a{b", "a\nb", "büro", 'a"b'])
+def test_a_folder_that_nginx_would_misread_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="nginx cannot be told"):
+        _check_folder(tmp_path / name)
 
 
 def test_keys_that_nginx_could_misread_are_left_out() -> None:

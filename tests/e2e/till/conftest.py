@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, BrowserContext
 
+OF_THE_NETWORK = ("Failed to load resource", "An unknown error occurred when fetching the script")
+"""How begins what the browser itself says of a network that tests let fail."""
 INSECURE_HOST = "till.test"
 """A name of this machine that is not localhost."""
 
@@ -72,8 +74,7 @@ def device(chromium: Browser) -> Iterator[BrowserContext]:
         context.on("weberror", lambda error: wrong.append(str(error.error)))
         context.on("console", lambda message: wrong.append(message.text))
         yield context
-    # What the network does is said by the browser itself; tests make it do so.
-    assert [words for words in wrong if not words.startswith("Failed to load resource")] == []
+    assert [words for words in wrong if not words.startswith(OF_THE_NETWORK)] == []
 
 
 def _frame(photo: Path) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
@@ -10,6 +11,8 @@ from playwright.sync_api import expect
 from tests.e2e.till.shop import CHANNEL, EXAMPLES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from playwright.sync_api import BrowserContext, Locator, Page
 
     from tests.e2e.till.shop import TillShop
@@ -63,6 +66,14 @@ def show(page: Page, photo: str) -> None:
     """Choose a photo, and wait for the answer to it."""
     page.locator("#file").set_input_files(EXAMPLES / "try" / f"{photo}.jpg")
     expect(page.locator("#answers")).to_have_attribute("data-state", re.compile("^(known|unknown)$"))
+
+
+def until(page: Page, condition: Callable[[], bool]) -> None:
+    """Wait until something is true that the page does not show."""
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        page.wait_for_timeout(20)
 
 
 def offers(page: Page) -> Locator:

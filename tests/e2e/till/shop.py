@@ -91,6 +91,11 @@ class TillShop:
         keys = ",".join(key.id for key in config_keys(self.database))
         return f"{address or self.address}/till/{channel}#token={self.token(channel)}&keys={keys}"
 
+    def rotate_token(self) -> None:
+        """Give the channel another public key."""
+        with self.database.write() as tx:
+            channels.rotate_token(tx, CHANNEL, OWNER)
+
     def start(self) -> None:
         """Listen, on the same port as before."""
         listener = socket.socket()

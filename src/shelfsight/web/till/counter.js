@@ -1,28 +1,23 @@
-import { DownloadError, LoginError, NoModelError, openClient } from './client.js'
+import { DownloadError, LoginError, openClient } from './client.js'
 import { totalsIn } from './core/basket.js'
 import { amountsText } from './core/money.js'
-import { offersFor } from './core/offers.js'
 import { countWords } from './core/sentences.js'
-import { failure, priced } from './core/words.js'
-import { Answers, OFFERS } from './view/answers.js'
+import { priced } from './core/words.js'
 import { BasketPanel } from './view/basket.js'
 import { Notices } from './view/notices.js'
 import { element, isNarrow, onPress } from './view/page.js'
+import { Recognising } from './view/recognising.js'
 import { Sales } from './view/sales.js'
 import { Scanner } from './view/scanner.js'
 import { SearchDialog } from './view/search.js'
 import { Settings } from './view/settings.js'
-import { StatusPanel } from './view/status.js'
-import { Viewfinder } from './view/viewfinder.js'
 
 /**
  * @typedef {import('@shelfsight/client').Client} Client
- * @typedef {import('@shelfsight/client').LiveRecogniser} LiveRecogniser
  * @typedef {import('@shelfsight/client').Product} Product
  * @typedef {import('@shelfsight/client').ProductList} ProductList
  * @typedef {import('@shelfsight/client').State} State
  * @typedef {import('./core/basket.js').Basket} Basket
- * @typedef {import('./core/offers.js').Offer} Offer
  * @typedef {import('./core/offers.js').Offers} Offers
  * @typedef {import('./core/pairing.js').Pairing} Pairing
  * @typedef {import('./view/kept.js').Kept} Kept
@@ -38,23 +33,17 @@ export class Counter {
   #kept
   #onLogout
   #notices = new Notices()
-  #status = new StatusPanel()
   #basket
-  #answers
-  #viewfinder
+  #recognising
   #search
   #settings
   #sales = /** @type {Sales | null} */ (null)
   #ending = new AbortController()
   /** @type {Client | null} */
   client = null
-  #recogniser = /** @type {LiveRecogniser | null} */ (null)
-  #loading = /** @type {Promise<void> | null} */ (null)
-  #loadFailure = /** @type {string | null} */ (null)
   #list = /** @type {ProductList | null} */ (null)
   /** @type {ReadonlyMap<string, Product>} */
   #products = new Map()
-  #latencyMs = /** @type {number | null} */ (null)
 
   /**
    * @param {string} channel
@@ -66,13 +55,10 @@ export class Counter {
     this.#kept = kept
     this.#onLogout = onLogout
     this.#basket = new BasketPanel(kept, this.#notices, () => this.#sales?.forgetProblem())
-    this.#answers = new Answers(this.#notices, {
-      onChoose: (offer, offers) => this.#choose(offer, offers),
+    this.#recognising = new Recognising(this.#notices, {
+      productsOf: () => this.#list && this.#products,
+      onChoose: ({ product }, offers) => this.#choose(product, offers),
       onAnother: (offers) => this.#correct(offers),
-    })
-    this.#viewfinder = new Viewfinder({
-      judge: (picture, signal) => this.#judge(picture, signal),
-      onGone: () => this.#answers.clear(),
       onCamera: (isOn) => (kept.wantsCamera = isOn),
     })
     this.#search = new SearchDialog(() => this.#list?.search ?? null)
@@ -88,21 +74,17 @@ export class Counter {
   async open({ token, keys }) {
     document.body.dataset.view = 'counter'
     element('login-notice', HTMLElement).hidden = true
-    this.#ending = new AbortController()
+    const { signal } = (this.#ending = new AbortController())
     this.#basket.render()
     const version = document.body.dataset.version
     const options = { serverUrl: location.origin, channel: this.#channel, token, trustedKeys: keys, appVersion: version }
     try {
-      this.client = await openClient({ ...options, onState: (state) => this.#onState(state) })
+      const client = await openClient({ ...options, onState: (state) => signal.aborted || this.#onState(state) })
+      if (signal.aborted) return client.close()
+      await this.#begin(client)
     } catch (error) {
-      return this.#failToOpen(error)
+      if (!signal.aborted) this.#recognising.showFailure(error)
     }
-    this.#openSales(this.client)
-    if (await this.#sales?.isSold(this.#basket.basket.id)) this.#basket.renew()
-    await this.#refreshProducts({ cachedOnly: true })
-    this.#onState(this.client.state)
-    void this.#refreshProducts()
-    if (this.#kept.wantsCamera) void this.#viewfinder.startIfAllowed()
   }
 
   /** End it; what is kept stays. */
@@ -115,19 +97,15 @@ export class Counter {
   /** Look for a newer recogniser, and for newer products. */
   async refresh() {
     await Promise.all([this.client?.sync(), this.#refreshProducts()])
-    if (this.#loadFailure !== null) await this.#load()
   }
 
   /** Empty the cache, and begin anew. */
   async clear() {
     const { words = '' } = (await this.client?.clear()) ?? {}
-    this.#recogniser = null
     this.#list = null
     this.#products = new Map()
-    this.#answers.clear()
     this.#notices.show(words)
-    void this.#refreshProducts()
-    return words
+    await this.#refreshProducts()
   }
 
   /** Forget who this device is. */
@@ -154,8 +132,8 @@ export class Counter {
       device: this.#kept.deviceName,
       products: this.#list?.products.length ?? null,
       productsAt: this.#list?.at ?? null,
-      trainedAt: this.#recogniser?.metadata?.trainedAt ?? null,
-      latencyMs: this.#latencyMs,
+      trainedAt: this.#recognising.trainedAt,
+      latencyMs: this.#recognising.latencyMs,
       browser: navigator.userAgent,
       isOnline: navigator.onLine,
     }
@@ -169,7 +147,20 @@ export class Counter {
     addEventListener('keydown', (event) => this.#onKey(event))
     for (const change of ['online', 'offline']) addEventListener(change, () => this.client && this.#onState(this.client.state))
     addEventListener('online', () => this.#refreshProducts())
+    document.addEventListener('visibilitychange', () => document.hidden || this.#refreshProducts())
     setInterval(() => document.hidden || this.#refreshProducts(), LIST_EVERY_MS)
+  }
+
+  /** @param {Client} client */
+  async #begin(client) {
+    this.client = client
+    this.#openSales(client)
+    const { basket } = this.#basket
+    if (await this.#sales?.isSold(basket.id)) this.#basket.finish(basket)
+    await this.#refreshProducts({ cachedOnly: true })
+    this.#recognising.open(client)
+    void this.#refreshProducts()
+    if (this.#kept.wantsCamera) void this.#recognising.startIfAllowed()
   }
 
   /** @param {Client} client */
@@ -185,48 +176,18 @@ export class Counter {
     this.#sales = new Sales(client, this.#kept, listeners, this.#ending.signal)
   }
 
-  /** @param {unknown} error */
-  #failToOpen(error) {
-    this.#loadFailure = failure(error)
-    this.#status.show({ name: 'error', words: '', version: null }, { isLoaded: false, loadFailure: this.#loadFailure })
-  }
-
   /** @param {State} state */
   #onState(state) {
-    if (this.#ending.signal.aborted) return
-    if (state.version === null) this.#recogniser = null
-    const isLoaded = this.#recogniser !== null
-    this.#status.show(state, { isLoaded, loadFailure: this.#loadFailure })
+    this.#recognising.show(state)
     void this.#settings.render()
     if (state.name === 'ready') this.client?.salesQueue.wake().catch(() => {}) // the server answers: so may it to sales
-    if (state.version !== null && !isLoaded && this.#loadFailure === null) void this.#load()
-  }
-
-  /** Load the recogniser that is on the device, once. */
-  #load() {
-    this.#loading ??= this.#loadNow().finally(() => (this.#loading = null))
-    return this.#loading
-  }
-
-  async #loadNow() {
-    const { client } = this
-    this.#loadFailure = null
-    try {
-      const recogniser = await client?.load()
-      if (recogniser && client === this.client) this.#recogniser = recogniser
-    } catch (error) {
-      if (!(error instanceof NoModelError)) this.#loadFailure = failure(error)
-    }
-    if (client) this.#onState(client.state)
-    await this.#viewfinder.judgeAgain()
   }
 
   async #retry() {
-    this.#loadFailure = null
     if (!this.client) return location.reload()
-    this.#onState({ ...this.client.state, name: 'downloading', words: 'Trying again …' })
+    this.#recognising.forgetFailure()
     await this.refresh()
-    this.#onState(this.client.state)
+    this.#recognising.show(this.client.state)
   }
 
   /** @param {{ cachedOnly?: boolean }} [options] */
@@ -234,9 +195,11 @@ export class Counter {
     try {
       const list = (await this.client?.productList(options)) ?? null
       if (!list || list === this.#list) return
+      const isFirst = this.#list === null
       this.#list = list
       this.#products = new Map(list.products.map((product) => [product.id, product]))
       this.#search.refresh()
+      if (isFirst) await this.#recognising.judgeAgain()
     } catch (error) {
       if (error instanceof LoginError) this.#showLogin()
       else if (!(error instanceof DownloadError) && !this.#ending.signal.aborted) throw error
@@ -250,32 +213,10 @@ export class Counter {
   }
 
   /**
-   * @param {HTMLImageElement | HTMLVideoElement} picture
-   * @param {AbortSignal} signal
-   */
-  async #judge(picture, signal) {
-    const recogniser = this.#recogniser
-    if (!recogniser || !this.#list) return
-    const isLive = picture instanceof HTMLVideoElement
-    try {
-      const answer = await recogniser.recognise(picture, { top: recogniser.metadata?.labels.length, isLive })
-      if (signal.aborted) return
-      this.#latencyMs = answer.latencyMs
-      this.#answers.show(offersFor(answer, this.#products, OFFERS), { isLive })
-    } catch (error) {
-      if (signal.aborted || error instanceof NoModelError) return // it is being cleared
-      this.#viewfinder.clear()
-      this.#recogniser = null
-      this.#loadFailure = failure(error)
-      if (this.client) this.#onState(this.client.state)
-    }
-  }
-
-  /**
-   * @param {Offer} offer
+   * @param {Product} product
    * @param {Offers} offers
    */
-  #choose({ product }, offers) {
+  #choose(product, offers) {
     if (!this.#add(product)) return false
     this.#reportIfWrong(offers, product)
     return true
@@ -285,7 +226,7 @@ export class Counter {
   async #correct(offers) {
     const proposals = offers.offers.slice(offers.known ? 1 : 0).map(({ product }) => product)
     const product = await this.#search.choose({ ...CORRECTION, proposals })
-    if (product && this.#add(product)) this.#reportIfWrong(offers, product)
+    if (product) this.#choose(product, offers)
   }
 
   /**
@@ -348,7 +289,7 @@ export class Counter {
     const button = element('checkout', HTMLButtonElement)
     if (basket.lines.length === 0 || !this.#sales) return
     button.disabled = true // the same button twice is one sale
-    const facts = { device: this.#kept.deviceName, modelVersion: this.#recogniser?.version ?? null }
+    const facts = { device: this.#kept.deviceName, modelVersion: this.#recognising.version }
     const isSafe = await this.#sales.record(basket, facts)
     button.disabled = false
     if (isSafe) this.#finish(basket)
@@ -358,8 +299,7 @@ export class Counter {
   #finish(sold) {
     const { totals } = totalsIn(sold)
     const count = sold.lines.length
-    this.#basket.renew()
-    element('basket', HTMLElement).dataset.state = 'sold'
+    this.#basket.finish(sold)
     void this.#sales?.showSold(sold.id, totals, count)
     element('sold-words', HTMLElement).focus({ preventScroll: true })
     const words = ['Sale recorded', countWords(count, 'product'), amountsText(totals, navigator.language)]
@@ -370,9 +310,8 @@ export class Counter {
   }
 
   #forget() {
-    this.#viewfinder.clear()
-    this.client = this.#sales = this.#recogniser = this.#list = null
-    this.#loadFailure = null
+    this.#recognising.close()
+    this.client = this.#sales = this.#list = null
     this.#products = new Map()
     for (const dialog of document.querySelectorAll('dialog')) dialog.close()
   }

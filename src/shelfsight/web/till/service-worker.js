@@ -17,13 +17,12 @@ const { TILL_BUILD, TILL_FILES } = /** @type {{ TILL_BUILD: string, TILL_FILES: 
 const { scope } = worker.registration
 const PREFIX = `shelfsight till ${new URL(scope).pathname} `
 const OURS = PREFIX + TILL_BUILD
-const PAGE = { scope, files: new Set(TILL_FILES.map(({ path }) => path)) }
 
 worker.addEventListener('install', (event) => event.waitUntil(keepAll()))
 worker.addEventListener('activate', (event) => event.waitUntil(takeOver()))
 worker.addEventListener('message', ({ data }) => data === 'take over' && worker.skipWaiting())
 worker.addEventListener('fetch', (event) => {
-  const path = keptPath(event.request, PAGE)
+  const path = keptPath(event.request, scope)
   if (path !== null) event.respondWith(answer(path, event.request))
 })
 
@@ -53,9 +52,11 @@ async function keepPage(cache) {
 async function keepFile(cache, { path, sha256 }) {
   const before = await caches.match(path)
   if (before && (await digestOf(before)) === sha256) return cache.put(path, before)
-  const response = await fetch(path, { cache: 'no-cache' })
-  if (!response.ok || (await digestOf(response)) !== sha256) throw new Error(`${path} is another file by now`)
-  await cache.put(path, response)
+  for (const from of /** @type {const} */ (['default', 'reload'])) {
+    const response = await fetch(path, { cache: from })
+    if (response.ok && (await digestOf(response)) === sha256) return cache.put(path, response)
+  }
+  throw new Error(`${path} is another file by now`)
 }
 
 /**

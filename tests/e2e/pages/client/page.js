@@ -6,6 +6,7 @@ const shelf = {
   /** @type {any} */ client: null,
   /** @type {any} */ recogniser: null,
   /** @type {any[]} every state there was */ states: [],
+  salesChanges: 0,
   memory,
   createSearch,
   loadRecogniser,
@@ -13,7 +14,8 @@ const shelf = {
   /** @param {any} options */
   async open(options) {
     const onState = (/** @type {any} */ state) => shelf.states.push(state)
-    shelf.client = await openClient({ serverUrl: location.origin, onState, ...options })
+    const onSales = () => (shelf.salesChanges += 1)
+    shelf.client = await openClient({ serverUrl: location.origin, onState, onSales, ...options })
   },
 
   async load() {

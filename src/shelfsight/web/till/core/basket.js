@@ -1,6 +1,6 @@
 import { isDecimal } from './decimals.js'
 import { amountOf, totalsOf } from './money.js'
-import { oneMore, readQuantity } from './quantities.js'
+import { oneLess, oneMore, readQuantity } from './quantities.js'
 
 /**
  * @typedef {import('@shelfsight/client').Product} Product
@@ -126,6 +126,24 @@ export function saleOf({ id, lines }, { at, device, modelVersion }) {
       ...(price !== null && { unitPrice: price, currency }),
     })),
   }
+}
+
+/**
+ * Return the basket after one was sold: a new one, with what came into it while it was being sold.
+ *
+ * @param {Basket} now
+ * @param {Basket} sold as it was sold
+ * @param {string} id of the new one
+ * @returns {Basket}
+ */
+export function afterSale(now, sold, id) {
+  if (now.id !== sold.id) return now // another tab has begun a new one
+  const quantities = new Map(sold.lines.map(({ productId, quantity }) => [productId, quantity]))
+  const lines = now.lines.flatMap((line) => {
+    const left = oneLess(line.quantity, quantities.get(line.productId) ?? '0')
+    return left === null ? [] : [{ ...line, quantity: left }]
+  })
+  return { ...emptyBasket(id), lines }
 }
 
 /**

@@ -20,7 +20,7 @@ export function isDecimal(text) {
  * @param {string} text a decimal
  * @returns {Scaled}
  */
-export function scaled(text) {
+function scaled(text) {
   const [whole, fraction = ''] = text.split('.')
   return { digits: BigInt(whole + fraction), places: fraction.length }
 }
@@ -60,6 +60,18 @@ export function sum(parts) {
 }
 
 /**
+ * Return a number less another one, which must not be more.
+ *
+ * @param {string} a decimal
+ * @param {string} b decimal
+ */
+export function difference(a, b) {
+  const [left, right] = [scaled(a), scaled(b)]
+  const places = Math.max(left.places, right.places)
+  return written(left.digits * power(places - left.places) - right.digits * power(places - right.places), places)
+}
+
+/**
  * @param {string} a decimal
  * @param {string} b decimal
  * @returns {number} below 0 if a is less, above 0 if it is more
@@ -84,7 +96,7 @@ export function plain(text) {
  * @param {bigint} digits
  * @param {number} places
  */
-export function written(digits, places) {
+function written(digits, places) {
   const text = String(digits).padStart(places + 1, '0')
   return places === 0 ? text : `${text.slice(0, -places)}.${text.slice(-places)}`
 }

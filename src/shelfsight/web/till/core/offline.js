@@ -1,16 +1,19 @@
 /** Which requests a service worker answers from what it keeps: those for the page's own files, and no others. */
 
+const STATIC = '/static/'
+
 /**
  * Return the path under which a file of the page is kept; null: the request is none of the service worker's business.
  *
  * @param {{ method: string, url: string, mode: string }} request
- * @param {{ scope: string, files: ReadonlySet<string> }} page `scope`: address of the page; `files`: paths
+ * @param {string} scope address of the page
  * @returns {string | null}
  */
-export function keptPath({ method, url, mode }, { scope, files }) {
+export function keptPath({ method, url, mode }, scope) {
   const [asked, home] = [new URL(url), new URL(scope)]
   if (method !== 'GET' || asked.origin !== home.origin) return null
-  if (files.has(asked.pathname)) return asked.pathname
+  // Of an older page, too, which another tab may still show.
+  if (asked.pathname.startsWith(STATIC)) return asked.pathname
   const isPage = asked.pathname === home.pathname || asked.pathname === `${home.pathname}/`
   return mode === 'navigate' && isPage ? home.pathname : null
 }

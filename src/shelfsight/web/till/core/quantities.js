@@ -1,4 +1,4 @@
-import { compare, isDecimal, plain, scaled, sum, written } from './decimals.js'
+import { compare, difference, isDecimal, plain, sum } from './decimals.js'
 
 /** Quantities as the server takes them: above 0, at most 100,000, at most three places. */
 
@@ -30,12 +30,11 @@ export function oneMore(quantity, more = '1') {
 
 /**
  * @param {string} quantity
+ * @param {string} [less]
  * @returns {string | null} null: none is left
  */
-export function oneLess(quantity) {
-  const { digits, places } = scaled(quantity)
-  const left = digits - 10n ** BigInt(places)
-  return left > 0n ? plain(written(left, places)) : null
+export function oneLess(quantity, less = '1') {
+  return compare(quantity, less) > 0 ? plain(difference(quantity, less)) : null
 }
 
 /**

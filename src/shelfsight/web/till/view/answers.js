@@ -21,7 +21,6 @@ export class Answers {
   #words = element('verdict-words', HTMLElement)
   #maybe = element('maybe', HTMLElement)
   #icon = element('verdict-icon', SVGUseElement)
-  #another = element('another-words', HTMLElement)
   #notices
   #buttons
   #steady = NOTHING_SHOWN
@@ -76,7 +75,6 @@ export class Answers {
     this.#words.textContent = { idle: IDLE, known: KNOWN, unknown: UNKNOWN }[state]
     this.#maybe.hidden = state !== 'unknown'
     this.#icon.setAttribute('href', ICONS[state])
-    this.#another.textContent = state === 'unknown' ? 'None of these' : 'This is another product'
     this.#buttons.forEach((button, place) => fillButton(button, result?.offers[place]))
   }
 

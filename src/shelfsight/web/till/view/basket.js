@@ -1,4 +1,5 @@
 import {
+  afterSale,
   emptyBasket,
   lineAmount,
   removedWords,
@@ -87,10 +88,16 @@ export class BasketPanel {
     this.#become(withSale(this.basket, sale, nameOf))
   }
 
-  /** Begin a new one. */
-  renew() {
-    this.#renew()
+  /**
+   * Begin a new one.
+   *
+   * @param {Basket} sold
+   */
+  finish(sold) {
+    const after = afterSale(this.basket, sold, crypto.randomUUID())
+    this.#kept.basket = after
     this.render()
+    if (after.lines.length === 0) this.#root.dataset.state = 'sold'
   }
 
   /** Show it as it is. */
@@ -177,7 +184,11 @@ export class BasketPanel {
     part(row, '.remove').addEventListener('click', () => this.#remove(productId))
     quantity.addEventListener('focus', () => quantity.select())
     quantity.addEventListener('change', () => this.#type(productId, quantity))
-    quantity.addEventListener('keydown', ({ key }) => key === 'Enter' && quantity.blur())
+    quantity.addEventListener('keydown', (event) => {
+      if (event.key !== 'Enter') return
+      event.preventDefault() // else it presses what gets the focus now
+      quantity.blur()
+    })
     this.#rows.set(productId, row)
     return row
   }

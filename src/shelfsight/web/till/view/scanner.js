@@ -21,6 +21,7 @@ export class Scanner {
     const { after, code } = afterKey(this.#burst, event.key, event.timeStamp)
     if (after.text.length === 1) this.#remember(event.target)
     this.#burst = after
+    if (event.key === ' ' && after.text.length > 1 && !this.#field) event.preventDefault() // nor does its space
     if (code === null) return
     event.preventDefault()
     event.stopImmediatePropagation()

@@ -12,7 +12,7 @@ import { keptWords } from './updates.js'
  * @property {Client | null} client
  * @property {(kept: string) => PageFacts} facts
  * @property {() => Promise<void>} refresh looks for a newer recogniser, and newer products
- * @property {() => Promise<string>} clear returns words
+ * @property {() => Promise<void>} clear
  * @property {() => Promise<void>} logOut
  */
 
@@ -53,7 +53,8 @@ export class Settings {
   async render() {
     const { client } = this.#till
     if (!this.#dialog.open || !client) return
-    const [diagnostics, kept] = await Promise.all([client.diagnostics(), keptWords()])
+    const [diagnostics, kept] = await Promise.all([client.diagnostics().catch(() => null), keptWords()])
+    if (!diagnostics) return // it is closed
     const page = this.#till.facts(kept)
     element('model-words', HTMLElement).textContent = diagnostics.state.words
     fillFacts(element('model-facts', HTMLElement), modelFacts(diagnostics, page, navigator.language))
