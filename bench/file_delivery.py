@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -149,6 +149,7 @@ def _serve(folder: Path, port: int) -> None:
 
     from shelfsight.access.limits import RequestLimits  # noqa: PLC0415
     from shelfsight.access.rules import NOBODY  # noqa: PLC0415
+    from shelfsight.cli.http import HttpProtocol  # noqa: PLC0415
     from shelfsight.database.engine import open_database  # noqa: PLC0415
     from shelfsight.delivery.downloads import Downloads  # noqa: PLC0415
     from shelfsight.delivery.files import FileDelivery  # noqa: PLC0415
@@ -171,7 +172,8 @@ def _serve(folder: Path, port: int) -> None:
         downloads=Downloads(database),
         rate=RequestLimits(_NEVER_REACHED),
     )
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False, lifespan="off")
+    options: dict[str, Any] = {"log_level": "warning", "access_log": False, "lifespan": "off"}
+    uvicorn.run(app, host="127.0.0.1", port=port, http=HttpProtocol, **options)  # as `shelfsight serve` does it
 
 
 def _nginx(folder: Path) -> AbstractContextManager[Server | None]:

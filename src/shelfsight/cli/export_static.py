@@ -31,12 +31,14 @@ def export_static(
     """Write the configs of public channels as files, with the nginx configuration that serves them."""
     import asyncio
 
+    from shelfsight.cli.logs import configure_logs
     from shelfsight.cli.service import opened_service
     from shelfsight.delivery.config.prepare import Preparer
     from shelfsight.delivery.export.export import StaticExport
     from shelfsight.delivery.export.files import alone_in
     from shelfsight.settings import service_settings
 
+    configure_logs(access=False)
     checked = _checked(server)
     _check_folder(out)
     assets_url = service_settings().assets_url

@@ -52,7 +52,7 @@ def shop(made_shop: Path, tmp_path: Path) -> Iterator[TillShop]:
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Yield a browser."""
     film = tmp_path_factory.mktemp("camera") / "pineapple.mjpeg"
-    film.write_bytes(_frame(EXAMPLES / "try" / "pineapple.jpg") * 10)
+    film.write_bytes(frame(EXAMPLES / "try" / "pineapple.jpg") * 10)
     arguments = [
         "--no-sandbox",
         "--use-fake-device-for-media-stream",
@@ -77,7 +77,7 @@ def device(chromium: Browser) -> Iterator[BrowserContext]:
     assert [words for words in wrong if not words.startswith(OF_THE_NETWORK)] == []
 
 
-def _frame(photo: Path) -> bytes:
+def frame(photo: Path) -> bytes:
     """Return what a camera in landscape sees of a photo: the photo in the middle, grey beside it."""
     frame = Image.new("RGB", (640, 480), "grey")
     with Image.open(photo) as image:

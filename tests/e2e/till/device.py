@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PATIENCE_MS = 60_000
 """For what a busy machine takes long for: a recogniser that is loaded."""
 KNOWN = "I know this one"
-UNKNOWN = "I don’t know this one"
+ASKED = "Not sure. Could it be…"
 NO_MODEL = "Camera recognition not yet set up. Add products with images first."
 
 _SCAN = """async (code) => {

@@ -10,9 +10,9 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.till.device import (
+    ASKED,
     KNOWN,
     NO_MODEL,
-    UNKNOWN,
     check_out,
     is_booked,
     is_ready,
@@ -69,7 +69,7 @@ def test_a_tap_on_an_answer_is_in_the_basket_before_the_next_frame(page: Page) -
 
 def test_below_the_threshold_the_till_asks_and_reports_no_correction(page: Page, shop: TillShop) -> None:
     show(page, "watermelon")
-    expect(page.get_by_role("heading", name=UNKNOWN)).to_be_visible()
+    expect(page.get_by_role("heading", name=ASKED)).to_be_visible()
     expect(offers(page)).to_have_count(3)
     offers(page).nth(1).click()
     expect(lines(page)).to_have_count(1)
@@ -101,7 +101,7 @@ def test_what_left_the_shop_is_not_offered(device: BrowserContext, shop: TillSho
     shop.remove("pineapple")
     page = ready_till(device, shop)
     show(page, "pineapple")
-    expect(page.get_by_role("heading", name=UNKNOWN)).to_be_visible()
+    expect(page.get_by_role("heading", name=ASKED)).to_be_visible()
     expect(offers(page)).to_have_count(3)
     expect(page.locator("#offers")).not_to_contain_text("Pineapple")
 
@@ -124,6 +124,34 @@ def test_the_camera_recognises_by_itself_and_is_off_when_nobody_looks(device: Br
     assert page.evaluate("awake")
     page.get_by_role("button", name="Stop camera").click()
     expect(offers(page)).to_have_count(0)
+
+
+def test_the_screen_reader_is_told_an_answer_once_however_often_it_comes(
+    device: BrowserContext, shop: TillShop
+) -> None:
+    device.grant_permissions(["camera"])
+    device.add_init_script(
+        """globalThis.pictures = 0
+        const read = CanvasRenderingContext2D.prototype.getImageData
+        CanvasRenderingContext2D.prototype.getImageData = function (...area) {
+          globalThis.pictures += 1
+          return read.apply(this, area)
+        }"""
+    )
+    page = ready_till(device, shop)
+    page.evaluate(
+        """() => {
+          globalThis.said = []
+          const place = document.querySelector('#announcement')
+          new MutationObserver(() => said.push(place.textContent)).observe(place, { childList: true })
+        }"""
+    )
+    page.get_by_role("button", name="Start camera").click()
+    expect(offers(page).first).to_contain_text("Pineapple")
+    seen = page.evaluate("pictures")
+    until(page, lambda: bool(page.evaluate("pictures") >= seen + 6))
+    [said] = page.evaluate("said")
+    assert said.startswith("Pineapple, €2.49, ")
 
 
 def test_a_camera_that_ran_runs_again_after_a_reload(device: BrowserContext, shop: TillShop) -> None:

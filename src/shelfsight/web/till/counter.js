@@ -78,8 +78,9 @@ export class Counter {
     this.#basket.render()
     const version = document.body.dataset.version
     const options = { serverUrl: location.origin, channel: this.#channel, token, trustedKeys: keys, appVersion: version }
+    const onState = (/** @type {State} */ state) => signal.aborted || this.#onState(state)
     try {
-      const client = await openClient({ ...options, onState: (state) => signal.aborted || this.#onState(state) })
+      const client = await openClient({ ...options, onState, onSales: () => this.#sales?.look() })
       if (signal.aborted) return client.close()
       await this.#begin(client)
     } catch (error) {
@@ -207,7 +208,7 @@ export class Counter {
   }
 
   #showLogin() {
-    const words = 'The server does not take this device’s token any more. What is here goes on.'
+    const words = 'The server has logged this till out. What is here goes on.'
     element('login-notice-words', HTMLElement).textContent = words
     element('login-notice', HTMLElement).hidden = false
   }
@@ -300,6 +301,7 @@ export class Counter {
     const { totals } = totalsIn(sold)
     const count = sold.lines.length
     this.#basket.finish(sold)
+    this.#basket.showSold()
     void this.#sales?.showSold(sold.id, totals, count)
     element('sold-words', HTMLElement).focus({ preventScroll: true })
     const words = ['Sale recorded', countWords(count, 'product'), amountsText(totals, navigator.language)]

@@ -53,7 +53,7 @@ function start() {
   }
   begin()
   addEventListener('hashchange', () => location.hash.includes('token=') && begin()) // a link opened in this very tab
-  onPress('log-in-again', () => login.show('What is on this device stays.'))
+  for (const id of ['log-in-again', 'log-in-instead']) onPress(id, () => login.show('What is on this device stays.'))
   kept.listen((name) => {
     if (name !== 'pairing' || kept.pairing) return
     counter.close()
@@ -66,7 +66,7 @@ function listenForUpdates() {
   onPress('later-update', () => (notice.hidden = true))
   void keepPage(channel, (take) => {
     notice.hidden = false
-    element('update-words', HTMLElement).textContent = 'Update ready. The basket stays.'
+    element('update-words', HTMLElement).textContent = 'Update ready'
     element('use-update', HTMLElement).addEventListener('click', take, { once: true })
   })
 }

@@ -12,6 +12,7 @@ import { element, part, partOf } from './page.js'
 export const OFFERS = 3
 
 const IDLE = 'The answer comes here'
+const ASKED = 'Not sure. Could it be…'
 const ADDED_MS = 900
 const ICONS = { idle: '#icon-product', known: '#icon-known', unknown: '#icon-unknown' }
 
@@ -19,7 +20,6 @@ const ICONS = { idle: '#icon-product', known: '#icon-known', unknown: '#icon-unk
 export class Answers {
   #root = element('answers', HTMLElement)
   #words = element('verdict-words', HTMLElement)
-  #maybe = element('maybe', HTMLElement)
   #icon = element('verdict-icon', SVGUseElement)
   #notices
   #buttons
@@ -72,8 +72,8 @@ export class Answers {
   #render(result) {
     const state = result === null ? 'idle' : result.known ? 'known' : 'unknown'
     this.#root.dataset.state = state
-    this.#words.textContent = { idle: IDLE, known: KNOWN, unknown: UNKNOWN }[state]
-    this.#maybe.hidden = state !== 'unknown'
+    const unknown = result?.offers.length ? ASKED : UNKNOWN
+    this.#words.textContent = { idle: IDLE, known: KNOWN, unknown }[state]
     this.#icon.setAttribute('href', ICONS[state])
     this.#buttons.forEach((button, place) => fillButton(button, result?.offers[place]))
   }

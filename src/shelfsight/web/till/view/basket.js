@@ -94,10 +94,13 @@ export class BasketPanel {
    * @param {Basket} sold
    */
   finish(sold) {
-    const after = afterSale(this.basket, sold, crypto.randomUUID())
-    this.#kept.basket = after
+    this.#kept.basket = afterSale(this.basket, sold, crypto.randomUUID())
     this.render()
-    if (after.lines.length === 0) this.#root.dataset.state = 'sold'
+  }
+
+  /** Show what was sold, until something else comes in. */
+  showSold() {
+    if (this.basket.lines.length === 0) this.#root.dataset.state = 'sold'
   }
 
   /** Show it as it is. */

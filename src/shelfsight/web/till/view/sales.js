@@ -17,7 +17,6 @@ import { element, onPress, part } from './page.js'
  * @property {(isReached: boolean) => void} onReach whether the server has answered
  */
 
-const LOOK_EVERY_MS = 2_000
 const ICONS = { sending: '#icon-known', sent: '#icon-known', unknown: '#icon-known', waiting: '#icon-clock', refused: '#icon-warning' }
 
 /** The sales of this device: what was sold last, what waits to be sent, and what was refused. */
@@ -32,7 +31,6 @@ export class Sales {
   outcome = { waiting: 0, refused: [], words: '' }
   #isSending = false
   #lastSold = /** @type {string | null} */ (null)
-  #timer
 
   /**
    * @param {Client} client
@@ -48,8 +46,6 @@ export class Sales {
     for (const id of ['queue', 'open-sales']) element(id, HTMLElement).addEventListener('click', () => this.open(), options)
     element('close-sales', HTMLElement).addEventListener('click', () => this.#dialog.close(), options)
     element('send-sales', HTMLElement).addEventListener('click', () => this.#send(), options)
-    this.#timer = setInterval(() => document.hidden || this.look(), LOOK_EVERY_MS)
-    signal.addEventListener('abort', () => clearInterval(this.#timer))
     void this.look()
   }
 

@@ -39,6 +39,7 @@ export class StatusPanel {
    */
   #showLack({ kind, words }, state) {
     this.#lacking.dataset.kind = kind
+    this.#lacking.toggleAttribute('data-login', state.name === 'error' && state.retryable === false)
     element('lacking-icon', SVGUseElement).setAttribute('href', ICONS[kind])
     const place = element('lacking-words', HTMLElement)
     if (place.textContent !== words) place.textContent = words
