@@ -28,7 +28,7 @@ _SCAN = """async (code) => {
     const event = new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true })
     const { activeElement } = document
     if (!activeElement.dispatchEvent(event)) return
-    if (key.length === 1 && activeElement instanceof HTMLInputElement) document.execCommand('insertText', false, key)
+    if (key.length === 1 && 'value' in activeElement) document.execCommand('insertText', false, key)
     if (key === 'Enter' && activeElement instanceof HTMLButtonElement) activeElement.click()
   }
   for (const key of [...code, 'Enter']) press(key)

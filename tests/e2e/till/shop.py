@@ -67,10 +67,10 @@ class TillShop:
 
     def __init__(self, made: Path, folder: Path) -> None:
         """Open a copy of a shop that was made."""
-        shutil.copytree(made, folder)
+        shutil.copytree(made, folder, symlinks=True)
         self.database = open_database(f"sqlite:///{folder / 'shelfsight.db'}")
-        storage = open_storage(folder / "assets")
-        services = Services(database=self.database, storage=storage, limits=RequestLimits(0))
+        self._storage = open_storage(folder / "assets")
+        services = Services(database=self.database, storage=self._storage, limits=RequestLimits(0))
         self.network = Network(app=build_app(services), pages=folder)
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -90,6 +90,11 @@ class TillShop:
         """Return the pairing link of a channel."""
         keys = ",".join(key.id for key in config_keys(self.database))
         return f"{address or self.address}/till/{channel}#token={self.token(channel)}&keys={keys}"
+
+    def publish(self, bundle: Path) -> str:
+        """Publish a bundle as the next version, and return its number."""
+        registry = Registry(database=self.database, storage=self._storage)
+        return publish(registry, Order(folder=bundle, channel=CHANNEL)).version
 
     def rotate_token(self) -> None:
         """Give the channel another public key."""

@@ -107,6 +107,13 @@ def test_a_code_is_read_by_the_camera(device: BrowserContext, shop: TillShop) ->
     assert page.evaluate("document.querySelector('#qr-video').srcObject") is None
 
 
+def test_a_scanner_types_the_link(device: BrowserContext, shop: TillShop) -> None:
+    page = till(device, shop)
+    page.get_by_label("Pairing link").focus()
+    scan(page, shop.link())
+    is_ready(page)
+
+
 def test_a_link_opened_in_a_tab_that_shows_the_till_logs_in_anew(device: BrowserContext, shop: TillShop) -> None:
     page = ready_till(device, shop)
     old = shop.token()

@@ -144,7 +144,7 @@ export class Counter {
     onPress('checkout', () => this.#checkOut())
     onPress('retry', () => this.#retry())
     for (const id of ['open-search', 'search-instead']) onPress(id, () => this.#look())
-    new Scanner((code) => this.#onScan(code))
+    new Scanner(() => document.body.dataset.view === 'counter', (code) => this.#onScan(code))
     addEventListener('keydown', (event) => this.#onKey(event))
     for (const change of ['online', 'offline']) addEventListener(change, () => this.client && this.#onState(this.client.state))
     addEventListener('online', () => this.#refreshProducts())
@@ -263,7 +263,7 @@ export class Counter {
 
   /** @param {string} code that a scanner has typed */
   #onScan(code) {
-    if (document.body.dataset.view !== 'counter' || element('ask', HTMLDialogElement).open) return
+    if (element('ask', HTMLDialogElement).open) return
     for (const id of ['settings', 'sales']) element(id, HTMLDialogElement).close()
     const product = this.#list?.search.byCode(code) ?? null
     if (this.#search.isOpen) return product ? this.#search.take(product) : this.#search.lookFor(code)

@@ -45,7 +45,7 @@ export class LoginPage {
     this.#link.value = ''
     this.#complain(problem)
     this.#start.hidden = !(await canReadCodes())
-    this.#link.focus()
+    if (matchMedia('(pointer: fine)').matches) this.#link.focus() // else the keyboard hides what can be tapped
   }
 
   /** End the camera. */

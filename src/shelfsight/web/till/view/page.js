@@ -70,6 +70,19 @@ export function textNode(tag, text, className = '') {
   return node
 }
 
+/**
+ * Close a dialog when somebody taps beside it.
+ *
+ * @param {HTMLDialogElement} dialog
+ */
+export function closeByBackdrop(dialog) {
+  dialog.addEventListener('click', ({ clientX, clientY, target }) => {
+    const { left, right, top, bottom } = dialog.getBoundingClientRect()
+    const isInside = clientX >= left && clientX <= right && clientY >= top && clientY <= bottom
+    if (target === dialog && !isInside) dialog.close()
+  })
+}
+
 /** @returns {boolean} whether the basket lies below what can be seen */
 export function isNarrow() {
   return !matchMedia('(min-width: 46rem)').matches

@@ -2,12 +2,17 @@ import { NO_BURST, afterKey } from '../core/scanning.js'
 
 /** Hears a scanner that types, wherever the keyboard's focus is, and takes back what it has typed into a field. */
 export class Scanner {
+  #isActive
   #burst = NO_BURST
   #field = /** @type {HTMLInputElement | HTMLTextAreaElement | null} */ (null)
   #before = ''
 
-  /** @param {(code: string) => void} onScan */
-  constructor(onScan) {
+  /**
+   * @param {() => boolean} isActive whether a code can be anything but text
+   * @param {(code: string) => void} onScan
+   */
+  constructor(isActive, onScan) {
+    this.#isActive = isActive
     // Before anybody else: the Enter of a scanner presses no button.
     addEventListener('keydown', (event) => this.#onKey(event, onScan), { capture: true })
   }
@@ -17,7 +22,7 @@ export class Scanner {
    * @param {(code: string) => void} onScan
    */
   #onKey(event, onScan) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || !this.#isActive()) return
     const { after, code } = afterKey(this.#burst, event.key, event.timeStamp)
     if (after.text.length === 1) this.#remember(event.target)
     this.#burst = after

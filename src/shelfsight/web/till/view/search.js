@@ -1,6 +1,6 @@
 import { countWords } from '../core/sentences.js'
 import { priced } from '../core/words.js'
-import { element, onPress, textNode } from './page.js'
+import { closeByBackdrop, element, onPress, textNode } from './page.js'
 
 /**
  * @typedef {import('@shelfsight/client').Product} Product
@@ -36,7 +36,7 @@ export class SearchDialog {
     this.#query.addEventListener('input', () => this.#look())
     this.#query.addEventListener('keydown', (event) => this.#onKey(event))
     this.#list.addEventListener('click', ({ target }) => this.#onClick(target))
-    this.#dialog.addEventListener('click', ({ target }) => target === this.#dialog && this.#dialog.close())
+    closeByBackdrop(this.#dialog)
   }
 
   get isOpen() {

@@ -1,7 +1,7 @@
 import { deviceFacts, diagnosticsText, modelFacts } from '../core/diagnostics.js'
 import { leaveWords } from '../core/sentences.js'
 import { ask } from './ask.js'
-import { element, fillFacts, onPress } from './page.js'
+import { closeByBackdrop, element, fillFacts, onPress } from './page.js'
 import { keptWords } from './updates.js'
 
 /**
@@ -27,7 +27,7 @@ export class Settings {
     this.#till = till
     onPress('open-settings', () => this.open())
     onPress('close-settings', () => this.#dialog.close())
-    this.#dialog.addEventListener('click', ({ target }) => target === this.#dialog && this.#dialog.close())
+    closeByBackdrop(this.#dialog)
     onPress('refresh', () => this.#refresh())
     onPress('copy', () => this.#copy())
     onPress('clear', () => this.#clear())
