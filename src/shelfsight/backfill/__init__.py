@@ -1,0 +1,1 @@
+"""Resumable migrations over rows that already exist."""

@@ -1,0 +1,1 @@
+"""Systems of others that Shelfsight talks to: one module or package each."""
