@@ -101,6 +101,12 @@ class Network:
     log: list[Seen] = field(default_factory=list)
     running: int = 0
     trouble: Callable[[Scope], Fault | None] = lambda _scope: None
+    _holds: set[threading.Event] = field(default_factory=set)
+
+    def release(self) -> None:
+        """Let go on what is held: a server that stops waits for its answers."""
+        for hold in self._holds:
+            hold.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on and its answer back, as well as the network is today."""
@@ -113,6 +119,8 @@ class Network:
         fault = self.trouble(scope) or Fault()
         if fault.flip is not None:  # of what arrives, not of how it is packed
             scope = {**scope, "headers": [one for one in scope["headers"] if one[0] != b"accept-encoding"]}
+        if fault.hold:
+            self._holds.add(fault.hold)
         line = _Line(fault, send)
         self.running += 1
         try:
@@ -230,6 +238,7 @@ class ClientShop:
 
     def stop(self) -> None:
         """Be gone."""
+        self.network.release()
         if self._server and self._thread:
             self._server.should_exit = True
             self._thread.join()

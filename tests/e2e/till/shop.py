@@ -119,6 +119,7 @@ class TillShop:
 
     def stop(self) -> None:
         """Be gone."""
+        self.network.release()
         if self._server and self._thread:
             self._server.should_exit = True
             self._thread.join()

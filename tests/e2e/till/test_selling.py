@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import threading
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import expect
 
+from tests.e2e.client_shop import Fault
 from tests.e2e.till.device import (
     ASKED,
     KNOWN,
@@ -28,6 +30,8 @@ from tests.e2e.till.device import (
 from tests.e2e.till.shop import BARCODES, CHANNEL, EMPTY_CHANNEL, GIFT
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.sync_api import BrowserContext, Page
 
     from tests.e2e.till.shop import TillShop
@@ -320,6 +324,36 @@ def test_a_channel_without_a_model_says_so_and_sells_by_search(device: BrowserCo
     check_out(page)
     is_booked(page)
     assert shop.sold(EMPTY_CHANNEL) == [["lemon"]]
+
+
+def test_the_first_download_shows_how_far_it_is(device: BrowserContext, shop: TillShop) -> None:
+    hold = threading.Event()
+    shop.network.trouble = lambda scope: Fault(hold=hold) if "/blobs/" in scope["path"] else None
+    page = open_till(device, shop)
+    expect(page.locator("#lacking-words")).to_have_text("The recogniser is being downloaded.")
+    expect(page.locator("#lacking-detail")).to_have_text(re.compile(r"^\d\.\d of 4\.\d MB$"))
+    expect(page.locator("#status-words")).to_have_text(re.compile(r"^Downloading \d+%$"))
+    hold.set()
+    is_ready(page)
+
+
+def test_a_newer_version_takes_over_while_the_one_before_answers(
+    page: Page, shop: TillShop, demo_bundle: Path
+) -> None:
+    show(page, "pineapple")
+    version = shop.publish(demo_bundle)
+    hold = threading.Event()
+    shop.network.trouble = lambda scope: Fault(hold=hold) if "/metadata.json" in scope["path"] else None
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_role("button", name="Look for a newer one").click()
+    until(page, lambda: shop.network.running > 0)
+    page.locator("#close-settings").click()
+    show(page, "banana")
+    expect(offers(page).first).to_contain_text("Bananas")
+    hold.set()
+    is_ready(page)
+    page.get_by_role("button", name="Settings").click()
+    expect(page.locator("#model-facts")).to_contain_text(version)
 
 
 def test_new_products_are_found_after_a_refresh(page: Page, shop: TillShop) -> None:
