@@ -1,4 +1,4 @@
-"""Take the pictures of the README: the till on a phone and a laptop, and the quality report.
+"""Take the pictures of the README: the demo, and the quality report.
 
     python -m tools.take_screenshots docs/images
 
@@ -15,7 +15,7 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
@@ -24,22 +24,19 @@ from tests.e2e.browser import CHROMIUM
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, Page, ViewportSize
+    from playwright.sync_api import Browser, ViewportSize
 
-PHONE: ViewportSize = {"width": 390, "height": 844}
 LAPTOP: ViewportSize = {"width": 1280, "height": 800}
 
 
 def main() -> None:
-    """Write till-phone.webp, till-unknown.webp, till-laptop.webp and report.webp into the folder that is named."""
+    """Write demo.webp and report.webp into the folder that is named."""
     parser = argparse.ArgumentParser(description="Take the pictures of the README.")
     parser.add_argument("target", type=Path, help="folder for the pictures, such as docs/images")
     target = parser.parse_args().target
     with _serve_demo() as (address, report), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        _take_till(_open(browser, address, PHONE), "banana", target / "till-phone.webp")
-        _take_till(_open(browser, address, PHONE, scheme="dark"), "watermelon", target / "till-unknown.webp")
-        _take_till(_open(browser, address, LAPTOP), "pineapple", target / "till-laptop.webp")
+        _take_demo(browser, address, target / "demo.webp")
         page = browser.new_page(viewport=LAPTOP)
         page.goto(report.as_uri())
         _save(page.screenshot(), target / "report.webp")
@@ -65,16 +62,11 @@ def _serve_demo() -> Iterator[tuple[str, Path]]:
             demo.terminate()
 
 
-def _open(browser: Browser, address: str, size: ViewportSize, *, scheme: Literal["light", "dark"] = "light") -> Page:
-    """Return the page at an address, on a fine screen of that size."""
-    page = browser.new_page(viewport=size, device_scale_factor=2, color_scheme=scheme)
+def _take_demo(browser: Browser, address: str, target: Path) -> None:
+    """Write what the demo says to a photo."""
+    page = browser.new_page(viewport=LAPTOP, device_scale_factor=2)
     page.goto(address)
-    return page
-
-
-def _take_till(page: Page, photo: str, target: Path) -> None:
-    """Write what the till says to a photo."""
-    page.get_by_role("button", name=photo).click()
+    page.get_by_role("button", name="pineapple").click()
     page.get_by_text("this one", exact=False).first.wait_for()
     page.wait_for_timeout(800)  # the bars have grown
     _save(page.screenshot(), target)
