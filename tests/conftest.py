@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.servers import S3Server
+    from tests.vendure.server import VendureServer
 
 settings.register_profile("shelfsight", deadline=None, derandomize=True)  # machines here are busy
 settings.load_profile("shelfsight")
@@ -119,6 +120,17 @@ def database(request: pytest.FixtureRequest) -> Database:
 def s3() -> Iterator[S3Server]:
     """A real S3 server; one for the run of a worker."""
     with s3_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def vendure(postgresql_url: str) -> Iterator[VendureServer]:
+    """A real Vendure with the plugin's custom fields; one for the run of a worker."""
+    from tests.vendure.server import NEEDS, is_installed, vendure_server
+
+    if not is_installed():
+        pytest.skip(NEEDS)
+    with vendure_server(postgresql_url) as running:
         yield running
 
 

@@ -22,9 +22,14 @@ ShelfsightError                  exit 1, HTTP 500 unless said otherwise
 ├── TooLargeError                more bytes than are taken                                HTTP 413
 ├── TooManyRequestsError         asked too often                                          HTTP 429
 ├── ConfigRefusedError           a device would not accept the config
+├── OrderRefusedError            a sale becomes no order in the shop's own software
+├── VendureError                 a Vendure server refuses what was asked of it            HTTP 502
+│   └── VendureAccessError       it does not know who asks, or lets them not do this
 ├── JobCancelledError            somebody asked for the end of a job
 ├── JobFailedError               a step of a job failed
+├── PartnerError                 an outside system refuses what it is asked               HTTP 502
 └── UnavailableError             something we depend on does not answer; try again        HTTP 503
+    ├── UncertainError           it was asked to do something, and may have done it
     ├── StorageError             files cannot be read or written
     └── DatabaseError            the database does not answer, or refuses
         └── SchemaError          its tables are of another version of Shelfsight
@@ -207,10 +212,24 @@ class ConfigRefusedError(ShelfsightError):
         self.reason = reason
 
 
+class OrderRefusedError(ShelfsightError):
+    """A sale becomes no order in the shop's own software, however often it is tried: somebody has to look at it."""
+
+
+class PartnerError(ShelfsightError):
+    """An outside system answers, and refuses what it is asked; asking again changes nothing."""
+
+    http_status = 502
+
+
 class UnavailableError(ShelfsightError):
     """Something that Shelfsight depends on does not answer; nothing is lost, and a later try may work."""
 
     http_status = 503
+
+
+class UncertainError(UnavailableError):
+    """An outside system was asked to do something and gave no answer: it may have done it, and may not."""
 
 
 class StorageError(UnavailableError):
@@ -223,6 +242,25 @@ class DatabaseError(UnavailableError):
 
 class SchemaError(DatabaseError):
     """The database's tables are of another version of Shelfsight."""
+
+
+class VendureError(ShelfsightError):
+    """A Vendure server refuses what was asked of it.
+
+    Attributes:
+        reason: Vendure's code, or one of `partners.vendure.answers`, such as `ENTITY_NOT_FOUND`; empty for none.
+    """
+
+    http_status = 502
+
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        """Say what is refused, for people and for programs."""
+        super().__init__(message)
+        self.reason = reason
+
+
+class VendureAccessError(VendureError):
+    """Vendure does not know who asks, or does not let them do this: somebody has to change that there."""
 
 
 class JobCancelledError(ShelfsightError):

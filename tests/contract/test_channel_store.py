@@ -153,6 +153,7 @@ def test_a_deleted_channel_leaves_nothing_but_its_audit(database: Database) -> N
             counted = {"hour": MARIA.at, "file": "x", "version": "", "actor": "nobody", "count": 1, "size_bytes": 1}
             connection.execute(insert(tables.downloads).values(channel_id=channel_id, **counted))
             _sell_and_tell(connection, channel_id)
+            _connect_to_vendure(connection, channel_id)
             seen = {"id": "event-0001", "received_at": NOW, "at": NOW, "kind": "cache_hit"}
             connection.execute(insert(tables.events).values(channel_id=channel_id, **seen))
             connection.execute(insert(tables.trainings).values(channel_id=channel_id))
@@ -194,6 +195,22 @@ def _sell_and_tell(connection: Connection, channel_id: str) -> None:
     told = {"message_id": "", "event": "", "body": "", "created_at": NOW, "next_at": NOW}
     row = {"channel_id": channel_id, "webhook_id": channel_id, **told}
     connection.execute(insert(tables.webhook_deliveries).values(row))
+
+
+def _connect_to_vendure(connection: Connection, channel_id: str) -> None:
+    """Write a connection with a Vendure server, and one row of all that comes of it."""
+    made = {"created_at": NOW, "created_by": ""}
+    server = {"id": channel_id, "api_url": channel_id, "api_key": "", "secret": "", "user_id": "1"}
+    connection.execute(insert(tables.vendure_servers).values(**server, **made))
+    theirs = {"server_id": channel_id, "vendure_channel_id": "2", "token": "", "sells": "products"}
+    options = {"deploys": False, "records_orders": False, "scan_at": NOW}
+    connection.execute(insert(tables.vendure_channels).values(channel_id=channel_id, **theirs, **options, **made))
+    product = {"product_id": "p", "vendure_product_id": "7", "pictures": []}
+    connection.execute(insert(tables.vendure_products).values(channel_id=channel_id, **product))
+    connection.execute(insert(tables.vendure_assets).values(channel_id=channel_id, asset_id="1", reason="no"))
+    wanted = {"vendure_product_id": "7", "since": NOW}
+    connection.execute(insert(tables.vendure_wanted).values(channel_id=channel_id, **wanted))
+    connection.execute(insert(tables.vendure_orders).values(channel_id=channel_id, sale_id="s", next_at=NOW))
 
 
 def test_the_default_channel_cannot_be_deleted(database: Database) -> None:

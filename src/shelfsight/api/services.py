@@ -15,7 +15,7 @@ from shelfsight.settings import ASSETS_URL, REQUESTS_PER_MINUTE
 
 if TYPE_CHECKING:
     from shelfsight.database.engine import Database
-    from shelfsight.settings import Network
+    from shelfsight.settings import Network, TypesenseSettings
     from shelfsight.storage import Storage
 
 
@@ -28,6 +28,7 @@ class Services:
         assets_url: where devices find the files of versions, without a slash at the end.
         limits: how often devices may ask, whatever they ask for.
         authority: the certificate of the server's own authority, PEM; None where it has none.
+        typesense: what finds products beside the database, None = the database alone does.
     """
 
     database: Database
@@ -36,6 +37,7 @@ class Services:
     assets_url: str = ASSETS_URL
     limits: RequestLimits = field(default_factory=lambda: RequestLimits(REQUESTS_PER_MINUTE))
     authority: bytes | None = None
+    typesense: TypesenseSettings | None = None
     logins: LoginLimit = field(default_factory=LoginLimit)
     refusals: RefusalLog = field(init=False)
 

@@ -31,7 +31,7 @@ BATCH_MOST = 1000
 NAME_MOST = 500
 PRODUCT_ID_MOST = 128
 BARCODES_MOST = 50
-_CODE_MOST = 128
+CODE_MOST = 128
 _URL_MOST = 2000
 _PRICE_BELOW = Decimal(10) ** 10
 _PRICE_PLACES = 4
@@ -293,6 +293,11 @@ def check_product_id(product_id: str) -> None:
         raise UsageError(f"{shown} cannot be the id of a product: its accents must be composed (Unicode NFC)")
 
 
+def writable(text: str) -> str:
+    """Return `text` in one line, without what no text of a catalogue may hold."""
+    return " ".join(_UNWRITABLE.sub(" ", text).split())
+
+
 def folded(text: str) -> str:
     """Return `text` as it is searched: without case, accents, widths and repeated spaces."""
     bare = "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
@@ -383,7 +388,7 @@ def _check_text(what: str, text: str, most: int) -> None:
 def _check_code(what: str, code: str) -> None:
     if not code:
         raise UsageError(f"{what} is empty: leave it out")
-    _check_text(what, code, _CODE_MOST)
+    _check_text(what, code, CODE_MOST)
 
 
 def _check_price(price: Decimal, currency: str | None) -> None:

@@ -13,6 +13,7 @@ import typer
 
 from shelfsight import __version__
 from shelfsight.cli import (
+    backfill,
     channels,
     config,
     db,
@@ -69,6 +70,7 @@ for module in (
     config,
     sales,
     webhooks,
+    backfill,
     jobs,
     db,
     keys,

@@ -171,6 +171,11 @@ def delete(connection: Connection, channel_id: str) -> None:
         tables.sales,
         tables.webhook_deliveries,
         tables.webhooks,
+        tables.vendure_orders,
+        tables.vendure_wanted,
+        tables.vendure_assets,
+        tables.vendure_products,
+        tables.vendure_channels,
     )
     for table in (*of_channel, tables.model_metadata, tables.rollouts, tables.trainings, tables.tokens):
         connection.execute(delete_rows(table).where(table.c.channel_id == channel_id))

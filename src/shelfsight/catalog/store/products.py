@@ -28,9 +28,9 @@ from shelfsight.database.tables import products
 from shelfsight.errors import ConflictError, NotFoundError, StaleWriteError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection, Row, Select
+    from sqlalchemy import ColumnElement, Connection, Row, Select
 
 Written = tuple[Product, ChangeKind | None]
 """A product as it is after a write, and what happened to it: nothing where it was so already."""
@@ -46,7 +46,7 @@ def add(connection: Connection, channel_id: str, product_id: str, details: Produ
     """
     check_product_id(product_id)
     lock(connection, channel_id)
-    found = _find(connection, channel_id, [product_id])
+    found = find(connection, channel_id, [product_id])
     if found:
         what = "was deleted: restore it" if found[product_id].deleted_at else "is there already: change it"
         raise ConflictError(f"product {product_id!r} of {channel_id} {what}, or choose another id")
@@ -68,7 +68,7 @@ def put(
     """
     check_batch(list(batch))
     lock(connection, channel_id)
-    found = _find(connection, channel_id, batch)
+    found = find(connection, channel_id, batch)
     result: dict[str, Written] = {}
     for product_id, details in batch.items():
         before = found.get(product_id)
@@ -87,7 +87,7 @@ def get(connection: Connection, channel_id: str, product_id: str) -> Product:
     Raises:
         NotFoundError: there is none of that id in the channel.
     """
-    found = _find(connection, channel_id, [product_id])
+    found = find(connection, channel_id, [product_id])
     if product_id not in found:
         raise NotFoundError(f"product {product_id!r} is not in channel {channel_id!r}")
     return found[product_id]
@@ -175,6 +175,19 @@ def page(
     return [_product(row) for row in connection.execute(rows.order_by(products.c.id))]
 
 
+def page_among(
+    connection: Connection, channel_id: str, among: Collection[str], *, text: str, after: str | None, limit: int
+) -> list[Product]:
+    """Return what `page` does of the active products, looking at those with an id of `among` alone."""
+    rows = select(products).where(
+        products.c.channel_id == channel_id,
+        products.c.id.in_(sorted(each for each in among if after is None or each > after)),
+        products.c.deleted_at == 0,
+        _has(text),
+    )
+    return [_product(row) for row in connection.execute(rows.order_by(products.c.id).limit(limit))]
+
+
 def each(connection: Connection, channel_id: str, *, state: ProductState = ProductState.ACTIVE) -> Iterator[Product]:
     """Yield all products of a channel, by id."""
     after = None
@@ -198,10 +211,11 @@ def _ids(channel_id: str, state: ProductState, text: str) -> Select[tuple[str]]:
             found = found.where(products.c.deleted_at > 0)
         case ProductState.ALL:
             pass
-    wanted = folded(text)
-    if wanted:
-        found = found.where(products.c.search_text.contains(wanted, autoescape=True))
-    return found
+    return found.where(_has(text)) if folded(text) else found
+
+
+def _has(text: str) -> ColumnElement[bool]:
+    return products.c.search_text.contains(folded(text), autoescape=True)
 
 
 def _locked(connection: Connection, channel_id: str, product_id: str, expected: int | None) -> Product:
@@ -216,9 +230,8 @@ def _locked(connection: Connection, channel_id: str, product_id: str, expected: 
     return product
 
 
-def _find(
-    connection: Connection, channel_id: str, product_ids: Sequence[str] | Mapping[str, Any]
-) -> dict[str, Product]:
+def find(connection: Connection, channel_id: str, product_ids: Collection[str]) -> dict[str, Product]:
+    """Return the products with these ids, deleted or not, by id; those that are there."""
     rows = select(products).where(products.c.channel_id == channel_id, products.c.id.in_(list(product_ids)))
     return {row.id: _product(row) for row in connection.execute(rows)}
 

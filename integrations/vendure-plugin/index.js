@@ -1,0 +1,5 @@
+'use strict';
+const { trainModel } = require('./lib/access');
+const { ShelfsightPlugin } = require('./lib/plugin');
+
+module.exports = { ShelfsightPlugin, trainModel };

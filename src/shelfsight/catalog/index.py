@@ -1,0 +1,238 @@
+"""Products in Typesense, so that few are looked for among many without reading them all.
+
+What is there follows the catalogue's changes. A second collection holds, for each channel, the revision up to which
+it does; it is written after the products of that revision, so that whoever reads it first and then searches knows
+which changes the search may have missed. The database stays what is true: see `search.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+
+from shelfsight.catalog.rules import BATCH_MOST, ProductState, folded, search_text
+from shelfsight.catalog.store import changes, channels, products
+from shelfsight.errors import ConflictError, NotFoundError, PartnerError, ShelfsightError
+from shelfsight.partners.typesense import Action, Field, Typesense
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from shelfsight.catalog.rules import Product
+    from shelfsight.database.engine import Database
+    from shelfsight.partners.typesense import Limits, Patience
+    from shelfsight.settings import TypesenseSettings
+
+CANDIDATES_MOST = 250
+"""Hits on one page of Typesense; reading further pages of what changes meanwhile would skip some."""
+
+_FIELDS = (
+    Field(name="channel", type="string", optional=False),
+    Field(name="product", type="string", optional=False, index=False),
+    Field(name="text", type="string", optional=False, infix=True),
+    Field(name="created_at", type="int64", optional=False),
+    Field(name="deleted_at", type="int64", optional=False),
+)
+_REVISION = (Field(name="revision", type="int64", optional=False),)
+_WORD = re.compile(r"[^\W_]+")
+_INCOMPLETE = -1
+_EXACTLY: Mapping[str, str | int | bool] = {
+    "query_by": "text",
+    "infix": "always",
+    "num_typos": 0,
+    "drop_tokens_threshold": 0,
+    "typo_tokens_threshold": 0,
+    "split_join_tokens": "off",
+    "exhaustive_search": True,
+    "include_fields": "product",
+    "highlight_fields": "none",
+    "per_page": CANDIDATES_MOST,
+}
+"""A word is found wherever it stands, within other words too, and no other word instead of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """Products that may have a word, and every one that had it at `revision` of the channel."""
+
+    ids: frozenset[str]
+    revision: int
+
+
+class ProductIndex:
+    """The products of all channels in one collection of Typesense."""
+
+    def __init__(
+        self, settings: TypesenseSettings, *, patience: Patience | None = None, limits: Limits | None = None
+    ) -> None:
+        """Use what the settings name; nothing is asked yet.
+
+        Args:
+            patience: how long to go on asking a server that does not answer.
+            limits: how long to wait for one answer.
+
+        Raises:
+            UsageError: they name no server.
+        """
+        self.name = settings.collection
+        self._revisions = f"{settings.collection}_revisions"
+        self._typesense = Typesense(settings.url, settings.api_key, patience=patience, limits=limits)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._typesense.close()
+
+    def candidates(self, channel_id: str, text: str) -> Candidates | None:
+        """Return what may have `text` in it, None if there are too many, or no word to look for.
+
+        Raises:
+            NotFoundError: the channel's products are not there yet.
+            UnavailableError, PartnerError: Typesense does not answer, or refuses.
+        """
+        word = longest_word(text)
+        if word is None:
+            return None
+        revision = self._revision(channel_id)
+        filters = f"channel:=`{channel_id}` && deleted_at:<1"
+        found = self._typesense.search(self.name, {**_EXACTLY, "q": word, "filter_by": filters})
+        if found["found"] > len(found["hits"]) or found.get("search_cutoff"):
+            return None
+        return Candidates(ids=frozenset(hit["document"]["product"] for hit in found["hits"]), revision=revision)
+
+    def follow(
+        self,
+        database: Database,
+        *,
+        is_ours: Callable[[], None] = lambda: None,
+        told: Callable[[int], None] = lambda _count: None,
+    ) -> None:
+        """Bring every channel up to its latest change.
+
+        Args:
+            is_ours: raises where somebody else has taken this over; what was half done is then done again.
+            told: called with the number of products that were written, now and then.
+
+        Raises:
+            UnavailableError, PartnerError: Typesense does not answer, or refuses; the rest is for the next time.
+            DatabaseError: the database does not answer.
+        """
+        self._prepare()
+        for channel_id, latest in _revisions_of_channels(database):
+            try:
+                known = self._revision(channel_id)
+            except NotFoundError:
+                known = None
+            if known == latest:
+                continue
+            begun = None if known is None or known > latest else known  # later than all: of another database
+            for page, reached in _pages(database, channel_id, begun, latest):
+                self._write(channel_id, page)
+                self._note(channel_id, reached, is_ours)
+                told(len(page))
+
+    def drop(self) -> None:
+        """Remove what is in Typesense.
+
+        Raises:
+            UnavailableError, PartnerError: Typesense does not answer, or refuses.
+        """
+        for name in (self._revisions, self.name):  # the revisions first: without them nobody asks for the products
+            with suppress(NotFoundError):
+                self._typesense.drop_collection(name)
+
+    def _prepare(self) -> None:
+        for name, fields in ((self.name, _FIELDS), (self._revisions, _REVISION)):
+            try:
+                self._typesense.ensure_fields(name, fields)
+            except NotFoundError:
+                with suppress(ConflictError):  # another was faster
+                    self._typesense.create_collection(name, fields)
+
+    def _revision(self, channel_id: str) -> int:
+        revision = int(self._typesense.retrieve(self._revisions, channel_id)["revision"])
+        if revision < 0:
+            raise NotFoundError(f"the products of {channel_id} are not all in Typesense")
+        return revision
+
+    def _write(self, channel_id: str, page: Sequence[Product]) -> None:
+        self._import(self.name, [_document(channel_id, product) for product in page])
+
+    def _note(self, channel_id: str, reached: int, is_ours: Callable[[], None]) -> None:
+        """Write up to which revision a channel's products are there."""
+        try:
+            is_ours()
+        except ShelfsightError:
+            # What was just written may be older than what the other one wrote: let everything be written again.
+            self._import(self._revisions, [{"id": channel_id, "revision": _INCOMPLETE}])
+            raise
+        self._import(self._revisions, [{"id": channel_id, "revision": reached}])
+
+    def _import(self, collection: str, documents: Sequence[dict[str, str | int]]) -> None:
+        lines = [orjson.dumps(document) for document in documents]
+        refused = self._typesense.import_documents(collection, lines, Action.UPSERT).refused
+        for position, refusal in refused.items():
+            raise PartnerError(f"Typesense refuses {documents[position]['id']!r} in {collection}: {refusal.error}")
+
+
+def longest_word(text: str) -> str | None:
+    """Return the longest run of letters and digits in a search, without case and accents; None if there is none.
+
+    Typesense drops every other sign, and looks for one word inside others, not for several.
+    """
+    return max(_WORD.findall(folded(text)), key=len, default=None)
+
+
+def _document(channel_id: str, product: Product) -> dict[str, str | int]:
+    return {
+        "id": f"{channel_id}:{product.id}",  # no channel's id has a colon
+        "channel": channel_id,
+        "product": product.id,
+        "text": search_text(product),
+        "created_at": int(product.created_at.timestamp()),
+        "deleted_at": product.deleted_at,
+    }
+
+
+def _revisions_of_channels(database: Database) -> Iterator[tuple[str, int]]:
+    after = None
+    while True:
+        with database.read() as tx:
+            page = channels.page(tx, after=after, limit=BATCH_MOST)
+        yield from ((channel.id, channel.revision) for channel in page)
+        if len(page) < BATCH_MOST:
+            return
+        after = page[-1].id
+
+
+def _pages(
+    database: Database, channel_id: str, begun: int | None, latest: int
+) -> Iterator[tuple[list[Product], int]]:
+    """Yield products that are to be written, and up to which revision the channel is there when they are."""
+    if begun is None:
+        yield from _all(database, channel_id, latest)
+        return
+    while True:
+        with database.read() as tx:
+            entries = changes.changes_since(tx, channel_id, begun, BATCH_MOST)
+            ids = {entry.product_id for entry in entries if entry.product_id is not None}
+            found = products.find(tx, channel_id, ids)
+        if not entries:
+            return
+        begun = entries[-1].revision
+        yield list(found.values()), begun
+
+
+def _all(database: Database, channel_id: str, latest: int) -> Iterator[tuple[list[Product], int]]:
+    after = None
+    while True:
+        with database.read() as tx:
+            page = products.page(tx, channel_id, state=ProductState.ALL, after=after, limit=BATCH_MOST)
+        is_last = len(page) < BATCH_MOST
+        yield page, latest if is_last else _INCOMPLETE
+        if is_last:
+            return
+        after = page[-1].id

@@ -1,0 +1,143 @@
+"""Vendure's channels, as who asks sees them, and the custom fields that say which model a channel has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from shelfsight.errors import NotFoundError, VendureError
+from shelfsight.partners.vendure import documents
+from shelfsight.partners.vendure.answers import ENTITY_NOT_FOUND, result_of
+
+if TYPE_CHECKING:
+    from shelfsight.partners.vendure.client import VendureClient
+
+_READS, _WRITES = "ReadChannel", "UpdateChannel"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VendureChannel:
+    """A channel of Vendure's.
+
+    Attributes:
+        permissions: names of what who asks may do there; None = Vendure does not say, as of API keys.
+    """
+
+    id: str
+    code: str
+    token: str
+    permissions: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFields:
+    """The custom fields of a channel that say which model its devices load; None = not set.
+
+    Attributes:
+        base_url: URL of `model.json`.
+        model_id, weights_id, metadata_id: of the assets.
+    """
+
+    base_url: str | None
+    version: str | None
+    last_trained: datetime | None
+    status: str | None
+    model_id: str | None
+    weights_id: str | None
+    metadata_id: str | None
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Ids of the assets that the fields name."""
+        return frozenset(filter(None, (self.model_id, self.weights_id, self.metadata_id)))
+
+
+def seen_channels(client: VendureClient) -> tuple[VendureChannel, ...]:
+    """Return the channels in which who asks has a role.
+
+    Raises:
+        VendureError: Vendure refuses.
+        UnavailableError: it does not answer.
+    """
+    me = client.query(documents.ME)["me"]
+    return tuple(
+        VendureChannel(
+            id=str(found["id"]),
+            code=found["code"],
+            token=found["token"],
+            permissions=frozenset(found["permissions"]),
+        )
+        for found in me["channels"]
+    )
+
+
+def active_channel(client: VendureClient, token: str | None) -> VendureChannel:
+    """Return the channel with a token, None = the default channel.
+
+    Raises:
+        VendureError: there is none, or who asks is not known in it.
+        UnavailableError: Vendure does not answer.
+    """
+    found = client.query(documents.ACTIVE_CHANNEL, channel=token)["activeChannel"]
+    return VendureChannel(id=str(found["id"]), code=found["code"], token=found["token"], permissions=None)
+
+
+def model_fields(client: VendureClient, channel: VendureChannel) -> ModelFields:
+    """Return which model a channel has.
+
+    Raises:
+        NotFoundError: the channel is gone.
+        VendureError: Vendure refuses; `reason` UNKNOWN_FIELD: the plugin is not installed there.
+        UnavailableError: it does not answer.
+    """
+    answer = client.query(documents.CHANNEL_MODEL, {"id": channel.id}, channel=channel.token, needs=_READS)
+    if answer["channel"] is None:
+        raise _gone(channel)
+    return _fields(answer["channel"]["customFields"])
+
+
+def set_model_fields(client: VendureClient, channel: VendureChannel, fields: ModelFields) -> ModelFields:
+    """Let a channel's devices load another model, and return what Vendure says it is now.
+
+    Raises:
+        As of `model_fields`; UnavailableError: it may have been changed.
+    """
+    wanted = {
+        "modelBaseUrl": fields.base_url,
+        "modelVersion": fields.version,
+        "modelLastTrained": fields.last_trained and _moment(fields.last_trained),
+        "modelTrainingStatus": fields.status,
+        "mlModelJsonId": fields.model_id,
+        "mlModelBinId": fields.weights_id,
+        "mlMetadataId": fields.metadata_id,
+    }
+    changes = {"input": {"id": channel.id, "customFields": wanted}}
+    try:
+        answer = client.mutate(documents.SET_CHANNEL_MODEL, changes, channel=channel.token, needs=_WRITES)
+    except VendureError as exc:
+        if exc.reason != ENTITY_NOT_FOUND:
+            raise
+        raise _gone(channel) from exc
+    return _fields(result_of(answer["updateChannel"])["customFields"])
+
+
+def _fields(found: dict[str, Any]) -> ModelFields:
+    trained = found["modelLastTrained"]
+    return ModelFields(
+        base_url=found["modelBaseUrl"],
+        version=found["modelVersion"],
+        last_trained=datetime.fromisoformat(trained) if trained else None,
+        status=found["modelTrainingStatus"],
+        model_id=found["mlModelJsonId"],
+        weights_id=found["mlModelBinId"],
+        metadata_id=found["mlMetadataId"],
+    )
+
+
+def _moment(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _gone(channel: VendureChannel) -> NotFoundError:
+    return NotFoundError(f"Vendure has no channel {channel.id} any more: check which channels it has")

@@ -1,0 +1,61 @@
+"""What is asked of Vendure's Admin API to place an order, in GraphQL."""
+
+from __future__ import annotations
+
+_ORDER = """id code state totalWithTax currencyCode
+  lines { id quantity productVariant { id } }
+  customer { id } shippingLines { id } payments { id transactionId } fulfillments { id state }"""
+_RESULT = """__typename ... on Order { id } ... on Fulfillment { id state }
+  ... on OrderStateTransitionError { transitionError } ... on ErrorResult { errorCode message }"""
+
+VARIANTS = """
+query Variants($ids: [String!]!, $take: Int!) {
+  products(options: { filter: { id: { in: $ids } }, take: $take }) {
+    items { id enabled variants { id sku enabled } }
+  }
+}"""
+
+CREATE = "mutation CreateDraft { createDraftOrder { id code } }"
+
+ORDER = f"query Order($id: ID!) {{ order(id: $id) {{ {_ORDER} }} }}"
+
+ADD_LINE = f"""
+mutation AddLine($order: ID!, $input: AddItemToDraftOrderInput!) {{
+  addItemToDraftOrder(orderId: $order, input: $input) {{ {_RESULT} }}
+}}"""
+
+ADJUST_LINE = f"""
+mutation AdjustLine($order: ID!, $input: AdjustDraftOrderLineInput!) {{
+  adjustDraftOrderLine(orderId: $order, input: $input) {{ {_RESULT} }}
+}}"""
+
+SET_CUSTOMER = f"""
+mutation SetCustomer($order: ID!, $input: CreateCustomerInput!) {{
+  setCustomerForDraftOrder(orderId: $order, input: $input) {{ {_RESULT} }}
+}}"""
+
+SHIPPING_METHODS = """
+query ShippingMethods($order: ID!) { eligibleShippingMethodsForDraftOrder(orderId: $order) { id priceWithTax } }"""
+
+SET_SHIPPING = f"""
+mutation SetShipping($order: ID!, $method: ID!) {{
+  setDraftOrderShippingMethod(orderId: $order, shippingMethodId: $method) {{ {_RESULT} }}
+}}"""
+
+TO_STATE = f"""
+mutation ToState($order: ID!, $state: String!) {{ transitionOrderToState(id: $order, state: $state) {{ {_RESULT} }} }}"""
+
+PAY = f"mutation Pay($input: ManualPaymentInput!) {{ addManualPaymentToOrder(input: $input) {{ {_RESULT} }} }}"
+
+FULFIL = f"mutation Fulfil($input: FulfillOrderInput!) {{ addFulfillmentToOrder(input: $input) {{ {_RESULT} }} }}"
+
+FULFILMENT_TO_STATE = """
+mutation FulfilmentToState($id: ID!, $state: String!) {
+  transitionFulfillmentToState(id: $id, state: $state) {
+    __typename ... on Fulfillment { id } ... on FulfillmentStateTransitionError { errorCode message transitionError }
+  }
+}"""
+
+ADD_NOTE = "mutation AddNote($input: AddNoteToOrderInput!) { addNoteToOrder(input: $input) { id } }"
+
+DELETE_DRAFT = "mutation DeleteDraft($order: ID!) { deleteDraftOrder(orderId: $order) { result message } }"

@@ -1,0 +1,167 @@
+"""Makes one sale an order in Vendure, in steps that each look at what is there: killed in between, it goes on.
+
+The order is a draft until all its lines are in it; then it is paid by the method `till`, with the sale's id as the
+payment's transaction, and handed over, since the customer has left with the goods. Vendure checks again what the
+catalogue here has checked: that each variant is sold in the channel, and in stock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shelfsight.errors import OrderRefusedError, VendureError
+from shelfsight.partners.vendure.answers import ENTITY_NOT_FOUND, result_of
+from shelfsight.vendure import order_documents as documents
+from shelfsight.vendure.order_rules import Variant, difference, wanted_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shelfsight.partners.vendure.client import VendureClient
+    from shelfsight.till.rules import Sale
+    from shelfsight.vendure.order_rules import WantedLine
+
+NEEDS = "CreateOrder, UpdateOrder, ReadOrder, ReadCatalog and ReadShippingMethod"
+_METHOD = "till"
+_CUSTOMER = {"firstName": "Till", "lastName": "Shelfsight", "emailAddress": "till@shelfsight.invalid"}
+_DRAFT, _TO_PAY, _PAID = "Draft", "ArrangingPayment", "PaymentSettled"
+_THEN = {"Pending": ("Shipped", "Delivered"), "Shipped": ("Delivered",)}
+"""What follows a state of a fulfilment, in Vendure's own process."""
+_OF_STOCK = {"INSUFFICIENT_STOCK_ERROR", "ORDER_LIMIT_ERROR", "NEGATIVE_QUANTITY_ERROR", "ORDER_INTERCEPTOR_ERROR"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """An order that is there; `note`: what somebody ought to know of it."""
+
+    code: str
+    note: str | None
+
+
+class OrderDesk:
+    """Places orders in one channel of a Vendure server."""
+
+    def __init__(self, client: VendureClient, channel: str) -> None:
+        """Place them in the channel with that token."""
+        self._client = client
+        self._channel = channel
+
+    def draft(self) -> str:
+        """Return the id of a new order, which is empty.
+
+        Raises:
+            VendureError: Vendure refuses.
+            UnavailableError: it does not answer.
+        """
+        return str(self._do(documents.CREATE)["id"])
+
+    def variants(self, product_ids: Sequence[str]) -> dict[str, list[Variant]]:
+        """Return what each of those products is in Vendure, by its id there; disabled ones have no variants.
+
+        Raises:
+            VendureError: Vendure refuses.
+            UnavailableError: it does not answer.
+        """
+        asked = {"ids": list(product_ids), "take": len(product_ids)}
+        found = self._ask(documents.VARIANTS, asked)["products"]["items"]
+        return {
+            product["id"]: [
+                Variant(id=one["id"], sku=one["sku"], is_enabled=product["enabled"] and one["enabled"])
+                for one in product["variants"]
+            ]
+            for product in found
+        }
+
+    def place(self, sale: Sale, variants: Mapping[str, Sequence[Variant]], order_id: str) -> Placed:
+        """Return the order that a draft, or one that is on its way, has become.
+
+        Args:
+            variants: of each product of the sale, by our own id.
+
+        Raises:
+            OrderRefusedError: it becomes none; its draft is gone.
+            VendureError: Vendure refuses, for a reason that somebody can remove there.
+            UnavailableError: it does not answer.
+        """
+        order = self._read(order_id)
+        if order["state"] == _DRAFT:
+            try:
+                self._fill(order, wanted_lines(sale, variants))
+            except OrderRefusedError:
+                self._do(documents.DELETE_DRAFT, {"order": order_id})
+                raise
+            order = self._read(order_id)
+        if order["state"] == _TO_PAY:
+            self._pay(order, sale)
+            order = self._read(order_id)
+        self._hand_over(order)
+        return Placed(code=order["code"], note=difference(sale, order["totalWithTax"], order["currencyCode"]))
+
+    def note(self, order_id: str, words: str) -> None:
+        """Add a note to an order, for the people of the shop."""
+        self._do(documents.ADD_NOTE, {"input": {"id": order_id, "note": words, "isPublic": False}})
+
+    def _fill(self, order: dict[str, Any], lines: Sequence[WantedLine]) -> None:
+        self._put_lines(order, lines)
+        if order["customer"] is None:
+            self._do(documents.SET_CUSTOMER, {"order": order["id"], "input": _CUSTOMER})
+        if not order["shippingLines"]:
+            self._do(documents.SET_SHIPPING, {"order": order["id"], "method": self._shipping(order["id"])})
+        self._do(documents.TO_STATE, {"order": order["id"], "state": _TO_PAY})
+
+    def _put_lines(self, order: dict[str, Any], lines: Sequence[WantedLine]) -> None:
+        there = {line["productVariant"]["id"]: line for line in order["lines"]}
+        for wanted in lines:
+            line = there.get(wanted.variant_id)
+            try:
+                if line is None:
+                    added = {"productVariantId": wanted.variant_id, "quantity": wanted.quantity}
+                    self._do(documents.ADD_LINE, {"order": order["id"], "input": added})
+                elif line["quantity"] != wanted.quantity:
+                    changed = {"orderLineId": line["id"], "quantity": wanted.quantity}
+                    self._do(documents.ADJUST_LINE, {"order": order["id"], "input": changed})
+            except VendureError as exc:
+                if exc.reason in _OF_STOCK or exc.reason == ENTITY_NOT_FOUND:
+                    raise OrderRefusedError(str(exc)) from exc
+                raise
+
+    def _shipping(self, order_id: str) -> str:
+        found = self._ask(documents.SHIPPING_METHODS, {"order": order_id})["eligibleShippingMethodsForDraftOrder"]
+        if not found:
+            raise VendureError(
+                "Vendure has no shipping method for orders of the till: add one to the channel, for free"
+            )
+        return str(min(found, key=lambda method: (method["priceWithTax"], method["id"]))["id"])
+
+    def _pay(self, order: dict[str, Any], sale: Sale) -> None:
+        facts = {"sale": sale.id, "at": sale.at.isoformat(), "device": sale.device}
+        payment = {"orderId": order["id"], "method": _METHOD, "transactionId": sale.id, "metadata": facts}
+        self._do(documents.PAY, {"input": payment})
+
+    def _hand_over(self, order: dict[str, Any]) -> None:
+        """Fulfil an order that is paid."""
+        fulfilments = order["fulfillments"] or []
+        if order["state"] == _PAID and not fulfilments:
+            lines = [{"orderLineId": line["id"], "quantity": line["quantity"]} for line in order["lines"]]
+            arguments = [{"name": "method", "value": _METHOD}, {"name": "trackingCode", "value": ""}]
+            handler = {"code": "manual-fulfillment", "arguments": arguments}
+            fulfilments = [self._do(documents.FULFIL, {"input": {"lines": lines, "handler": handler}})]
+        for fulfilment in fulfilments:
+            for state in _THEN.get(fulfilment["state"], ()):
+                self._do(documents.FULFILMENT_TO_STATE, {"id": fulfilment["id"], "state": state})
+
+    def _read(self, order_id: str) -> dict[str, Any]:
+        order: dict[str, Any] | None = self._ask(documents.ORDER, {"id": order_id})["order"]
+        if order is None:
+            raise OrderRefusedError(f"order {order_id} was deleted in Vendure before it was complete")
+        return order
+
+    def _ask(self, document: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+        return self._client.query(document, variables, channel=self._channel, needs=NEEDS)
+
+    def _do(self, document: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        (found,) = self._client.mutate(document, variables, channel=self._channel, needs=NEEDS).values()
+        if "transitionError" in found:  # which says more than its message
+            raise VendureError(f"Vendure answers: {found['transitionError']}", reason=found["errorCode"])
+        return result_of(found)

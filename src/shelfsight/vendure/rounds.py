@@ -1,0 +1,98 @@
+"""Work for many channels, a few of them at once, and never twice at once for one: here by a set, elsewhere by a lease.
+
+The thread of a channel whose server is slow keeps nobody waiting but that channel.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING
+
+import structlog
+
+from shelfsight.errors import ShelfsightError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+LOOKS_EVERY_S = 1.0
+AT_ONCE = 8
+_ENDS_WITHIN_S = 5.0
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What is to be done for channels.
+
+    Attributes:
+        name: what a log calls it.
+        due: returns the channels that there is something to do for, the most urgent first.
+        do: does it for one channel; what is left is due again.
+    """
+
+    name: str
+    due: Callable[[], list[str]]
+    do: Callable[[str], None]
+
+
+@contextmanager
+def working(work: Work, *, every_s: float = LOOKS_EVERY_S) -> Iterator[None]:
+    """Do what is due, in threads, while the block runs."""
+    rounds, stop = _Rounds(work), Event()
+
+    def run() -> None:
+        while not stop.wait(every_s):
+            rounds.look()
+
+    thread = Thread(target=run, name=work.name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        rounds.finish()
+
+
+class _Rounds:
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._running: dict[str, Thread] = {}
+        self._changing = Lock()
+
+    def look(self) -> None:
+        """Begin what is due, as far as there is room."""
+        with self._changing:
+            running = set(self._running)
+        try:
+            due = [channel for channel in self._work.due() if channel not in running]
+        except ShelfsightError as exc:
+            _log.warning(f"{self._work.name}_not_done", reason=str(exc))
+            return
+        for channel in due[: AT_ONCE - len(running)]:
+            # No pool: its threads would keep the process from ending until the slowest server has answered.
+            thread = Thread(target=self._run, args=(channel,), name=f"{self._work.name} {channel}", daemon=True)
+            with self._changing:
+                self._running[channel] = thread
+            thread.start()
+
+    def finish(self) -> None:
+        """Wait a moment for what is running; others go on with what is left."""
+        with self._changing:
+            threads = list(self._running.values())
+        for thread in threads:
+            thread.join(_ENDS_WITHIN_S / len(threads))
+
+    def _run(self, channel: str) -> None:
+        try:
+            self._work.do(channel)
+        except ShelfsightError as exc:
+            _log.warning(f"{self._work.name}_not_done", channel=channel, reason=str(exc))
+        except Exception:  # noqa: BLE001 (else nobody would know)
+            _log.exception(f"{self._work.name}_not_done", channel=channel)
+        finally:
+            with self._changing:
+                del self._running[channel]
