@@ -19,6 +19,7 @@ from shelfsight.api.idempotency import KEY_PARAMETER, Idempotency
 from shelfsight.api.problems import MEDIA_TYPE, ProblemDocument, UnexpectedErrors, add_problem_handlers
 from shelfsight.api.services import Services
 from shelfsight.catalog import routes as catalog
+from shelfsight.catalog.search import ProductSearch
 from shelfsight.delivery import routes as delivery
 from shelfsight.delivery.config.serve import ConfigDelivery, Outside
 from shelfsight.delivery.downloads import Downloads
@@ -32,6 +33,7 @@ from shelfsight.registry.publish import open_registry
 from shelfsight.rollout import routes as rollout
 from shelfsight.telemetry import routes as telemetry
 from shelfsight.till import routes as till
+from shelfsight.vendure import routes as vendure
 from shelfsight.web import admin, certificate, setup, till_page
 from shelfsight.web.headers import SecurityHeaders
 from shelfsight.webhooks import routes as webhooks
@@ -54,6 +56,7 @@ _TAGS = [
     {"name": "events", "description": "What devices report"},
     {"name": "sales", "description": "What tills sell, booked once each; and the product list they search"},
     {"name": "webhooks", "description": "Events sent to other servers, signed"},
+    {"name": "vendure", "description": "What Vendure servers tell, and ask for, signed"},
     {"name": "trainings", "description": "How they come to be"},
     {"name": "access", "description": "Administrators, tokens, and the audit"},
     {"name": "health", "description": "For what watches this server"},
@@ -74,6 +77,7 @@ _ROOMS = (
     telemetry,
     till,
     webhooks,
+    vendure,
     access_routes,
     key_routes,
     health,
@@ -112,6 +116,7 @@ def open_services(settings: ServiceSettings, *, authority: bytes | None = None) 
         assets_url=settings.assets_url,
         limits=RequestLimits(settings.requests_per_minute),
         authority=authority,
+        typesense=settings.typesense,
     )
 
 
@@ -138,6 +143,7 @@ def build_app(services: Services) -> FastAPI:
     app.add_middleware(DeviceOrigins)
     app.add_middleware(SecurityHeaders)
     app.state.downloads = Downloads(services.database)
+    app.state.product_search = ProductSearch(services.database, services.typesense)
     _add_branches(app, services)
     return app
 
@@ -175,6 +181,7 @@ def _add_branches(app: _Application, services: Services) -> None:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
     await app.state.downloads.close()
+    app.state.product_search.close()
 
 
 class _Application(FastAPI):

@@ -59,6 +59,38 @@ class ServiceSettings:
     typesense: TypesenseSettings | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VendureSettings:
+    """How the command line finds a Vendure server and is let in; empty = not said.
+
+    Attributes:
+        channel_token: of the channel that the API key is of; empty = the default channel.
+    """
+
+    api: str
+    username: str
+    token: str = field(repr=False)
+    password: str = field(repr=False)
+    api_key: str = field(repr=False)
+    channel_token: str = field(repr=False)
+
+
+def vendure_settings() -> VendureSettings:
+    """Return what the variables `SHELFSIGHT_VENDURE_…` say."""
+
+    def said(name: str) -> str:
+        return os.environ.get(f"SHELFSIGHT_VENDURE_{name}", "").strip()
+
+    return VendureSettings(
+        api=said("API"),
+        username=said("USERNAME"),
+        token=said("TOKEN"),
+        password=os.environ.get("SHELFSIGHT_VENDURE_PASSWORD", ""),
+        api_key=said("API_KEY"),
+        channel_token=said("CHANNEL_TOKEN"),
+    )
+
+
 def service_settings() -> ServiceSettings:
     """Return what the variables `SHELFSIGHT_…` of docs/reference/cli.md say.
 

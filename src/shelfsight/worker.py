@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
-from shelfsight.jobs import workers
+from shelfsight.jobs import product_index, workers
 from shelfsight.jobs.crons import CRON
 from shelfsight.jobs.engine import Engine
 from shelfsight.jobs.housekeeping import tidy
@@ -14,6 +15,11 @@ from shelfsight.jobs.scheduler import scheduling
 from shelfsight.jobs.training import KIND, Trainer
 from shelfsight.registry.publish import open_registry
 from shelfsight.telemetry import store as telemetry
+from shelfsight.vendure import message_rules, rounds
+from shelfsight.vendure import store as vendure
+from shelfsight.vendure.mirror import mirror
+from shelfsight.vendure.orders import orders
+from shelfsight.vendure.syncs import syncs
 from shelfsight.webhooks import store as webhooks
 from shelfsight.webhooks.sender import sending
 from shelfsight.webhooks.subscriptions import reach_of
@@ -24,7 +30,8 @@ if TYPE_CHECKING:
 
     from shelfsight.jobs.job import Job
     from shelfsight.jobs.timings import Timings
-    from shelfsight.settings import ServiceSettings
+    from shelfsight.registry.publish import Registry
+    from shelfsight.settings import ServiceSettings, TypesenseSettings
 
 _TIDY_AT = "0 3 * * 0"  # Sundays, 03:00 UTC
 _FORGET_JOBS_AT = "30 3 * * *"
@@ -46,10 +53,21 @@ def run_worker(settings: ServiceSettings, *, concurrency: int, stop: threading.E
     try:
         trainer = Trainer(registry=registry, storage_url=settings.storage_url)
         webhooks_sent = sending(registry.database, reach_of(settings.webhook_networks))
-        with webhooks_sent, working(settings, trainer, concurrency=concurrency):
+        vendure_followed = following_vendure(registry)
+        with webhooks_sent, vendure_followed, working(settings, trainer, concurrency=concurrency):
             stop.wait()
     finally:
         registry.database.close()
+
+
+@contextmanager
+def following_vendure(registry: Registry) -> Iterator[None]:
+    """Take over what changes in connected Vendure servers, and tell them what does here, while the block runs."""
+    following = (syncs(registry), mirror(registry), orders(registry.database))
+    with ExitStack() as running:
+        for work in following:
+            running.enter_context(rounds.working(work))
+        yield
 
 
 @contextmanager
@@ -75,9 +93,15 @@ def working(
             workers.forget(tx, before=now - _JOBS_KEPT)
             webhooks.purge(tx, before=now - _DELIVERIES_KEPT)
             telemetry.forget(tx, now - _EVENTS_KEPT)
+            vendure.purge(tx, now - message_rules.REMEMBERED)
+
+    def index_products(typesense: TypesenseSettings, _job: Job) -> None:
+        product_index.follow(registry.database, typesense)
 
     engine.schedule("tidy", _TIDY_AT, tidy_up)
     engine.schedule("forget-jobs", _FORGET_JOBS_AT, forget_jobs)
+    if settings.typesense is not None:
+        engine.schedule("product-index", product_index.EVERY_MINUTE, partial(index_products, settings.typesense))
     engine.start({KIND: trainer.run})
     try:
         with scheduling(registry.database, engine):

@@ -25,6 +25,8 @@ from shelfsight.partners.vendure.credentials import Login
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import httpx2
+
     from shelfsight.partners.vendure.credentials import Credentials
 
 PLUGIN = Path(__file__).parents[2] / "integrations" / "vendure-plugin"
@@ -67,12 +69,14 @@ class VendureServer:
     Attributes:
         url: of the server; the Admin API is at `/admin-api`.
         log: what it says.
+        files: folder of its assets, in `source` and `preview`.
     """
 
-    def __init__(self, url: str, log: Path) -> None:
+    def __init__(self, url: str, data: Path) -> None:
         """Use a server that runs; `superadmin` logs in when asked for the first time."""
         self.url = url
-        self.log = log
+        self.log = data / "log"
+        self.files = data / "assets"
         self.admin = VendureClient(url, SUPERADMIN)
         self._zone: str | None = None
         self._clients = [self.admin]
@@ -87,9 +91,11 @@ class VendureServer:
         """URL of the Admin API."""
         return self.url + "/admin-api"
 
-    def client(self, credentials: Credentials = SUPERADMIN) -> VendureClient:
+    def client(
+        self, credentials: Credentials = SUPERADMIN, *, transport: httpx2.BaseTransport | None = None
+    ) -> VendureClient:
         """Return a client of its own, closed with the server."""
-        client = VendureClient(self.url, credentials, sleep=lambda _: None)
+        client = VendureClient(self.url, credentials, transport=transport, sleep=lambda _: None)
         self._clients.append(client)
         return client
 
@@ -150,7 +156,8 @@ class VendureServer:
         files = [
             UploadFile(name=f"{uuid.uuid4().hex}.jpg", data=picture, media_type="image/jpeg") for picture in pictures
         ]
-        data = self.admin.upload(_CREATE_ASSETS, [{} for _ in files], files, channel=channel.token if channel else None)
+        token = channel.token if channel else None
+        data = self.admin.upload(_CREATE_ASSETS, [{} for _ in files], files, channel=token)
         return [asset["id"] for asset in data["createAssets"]]
 
     def product(
@@ -231,7 +238,7 @@ def vendure_server(postgresql_url: str, settings: Mapping[str, str] | None = Non
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, cwd=PLUGIN, env=environment
         )
-    server = VendureServer(f"http://127.0.0.1:{port}", log)
+    server = VendureServer(f"http://127.0.0.1:{port}", data)
     try:
         _wait_until_ready(process, log)
         yield server

@@ -1,8 +1,10 @@
 'use strict';
 // A whole Vendure for tests and for trying things out; what it is told comes from the environment (see index.js).
+const fs = require('node:fs');
 const path = require('node:path');
 const { DefaultJobQueuePlugin, DefaultLogger, LogLevel } = require('@vendure/core');
 const { AssetServerPlugin } = require('@vendure/asset-server-plugin');
+const express = require('express');
 const { parse } = require('pg-connection-string');
 
 const MEBIBYTE = 1024 * 1024;
@@ -26,7 +28,19 @@ function database(env) {
 function shelfsight(env) {
   if (env.WITHOUT_PLUGIN) return [];
   const { ShelfsightPlugin } = require('..');
-  return [env.SHELFSIGHT_URL ? ShelfsightPlugin.init({ url: env.SHELFSIGHT_URL, secret: env.SHELFSIGHT_SECRET }) : ShelfsightPlugin];
+  return [
+    env.SHELFSIGHT_URL
+      ? ShelfsightPlugin.init({ url: env.SHELFSIGHT_URL, secret: env.SHELFSIGHT_SECRET })
+      : ShelfsightPlugin,
+  ];
+}
+
+/** @returns {object[]} the dashboard under /dashboard, if `npm run build` was run in its folder */
+function dashboard() {
+  const dist = path.join(__dirname, 'dashboard', 'dist');
+  if (!fs.existsSync(dist)) return [];
+  const page = (request, response) => response.sendFile(path.join(dist, 'index.html'));
+  return [express.static(dist), page].map((handler) => ({ route: 'dashboard', handler }));
 }
 
 /** @returns {import('@vendure/core').VendureConfig} */
@@ -41,6 +55,7 @@ function config(env) {
       adminApiPath: 'admin-api',
       shopApiPath: 'shop-api',
       csrfPrevention: true,
+      middleware: dashboard(),
       cors: { origin: true, credentials: true },
     },
     authOptions: {

@@ -1,6 +1,14 @@
 'use strict';
 // What Vendure's events mean for a catalogue, and how many of them become few. No clock, no network, no database.
-const { Asset, ChangeChannelEvent, ChannelEvent, Product, ProductEvent, ProductVariant, ProductVariantEvent } = require('@vendure/core');
+const {
+  Asset,
+  ChangeChannelEvent,
+  ChannelEvent,
+  Product,
+  ProductEvent,
+  ProductVariant,
+  ProductVariantEvent,
+} = require('@vendure/core');
 
 /** Most product ids in one request, which keeps a job's data well below the 64 KB that MySQL gives it. */
 const IDS_MOST = 500;
@@ -21,11 +29,13 @@ const IDS_MOST = 500;
  */
 const LISTENED = [ProductEvent, ProductVariantEvent, ChangeChannelEvent, ChannelEvent];
 
-const CHANNEL_KINDS = new Map([
-  [Product, 'productChannel'],
-  [ProductVariant, 'variant'],
-  [Asset, 'assetChannel'],
-]);
+const CHANNEL_KINDS = new Map(
+  /** @type {[unknown, Change['kind']][]} */ ([
+    [Product, 'productChannel'],
+    [ProductVariant, 'variant'],
+    [Asset, 'assetChannel'],
+  ]),
+);
 
 /**
  * @param {any} event
@@ -44,9 +54,10 @@ function changeOf(event, shownOn = []) {
   }
   const kind = CHANNEL_KINDS.get(event.entityType);
   if (!kind) return null; // of something else, or of an entity that is just being made and has its own event
-  const productIds = kind === 'productChannel' ? [event.entity.id] : kind === 'variant' ? [productOf(event.entity)] : shownOn;
+  const productIds =
+    kind === 'productChannel' ? [event.entity.id] : kind === 'variant' ? [productOf(event.entity)] : shownOn;
   if (productIds.length === 0) return null;
-  return /** @type {Change} */ ({ kind, action: event.type, productIds, channelIds: event.channelIds });
+  return { kind, action: event.type, productIds, channelIds: event.channelIds };
 }
 
 /**
@@ -113,7 +124,8 @@ class Changes {
   #tellInserted() {
     const told = new Set([...this.#byKey.values()].flatMap(({ productIds }) => [...productIds]));
     for (const [id, at] of this.#inserted) {
-      if (!told.has(id)) this.add({ kind: 'product', action: 'created', productIds: [id], channelIds: null, userId: null }, at);
+      if (!told.has(id))
+        this.add({ kind: 'product', action: 'created', productIds: [id], channelIds: null, userId: null }, at);
     }
     this.#inserted.clear();
   }
@@ -122,7 +134,9 @@ class Changes {
 /** @param {string[]} ids */
 function slices(ids) {
   if (ids.length === 0) return [ids]; // of a channel
-  return Array.from({ length: Math.ceil(ids.length / IDS_MOST) }, (_, n) => ids.slice(n * IDS_MOST, (n + 1) * IDS_MOST));
+  return Array.from({ length: Math.ceil(ids.length / IDS_MOST) }, (_, n) =>
+    ids.slice(n * IDS_MOST, (n + 1) * IDS_MOST),
+  );
 }
 
 /** @param {{ productIds: string[] }[]} events */

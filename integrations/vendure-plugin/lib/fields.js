@@ -9,14 +9,24 @@ const STATES = ['idle', 'queued', 'training', 'ready', 'failed'];
 
 const text = (value) => [{ languageCode: LanguageCode.en, value }];
 
-/** Public fields are what a storefront or a till needs to load the model; the others are for the shop's own people. */
-const field = (name, type, label, more = {}) => ({
+/** What the shop chooses. */
+const choice = (name, type, label, more) => ({
+  name,
+  type,
+  label: text(label),
+  public: false,
+  ui: { tab: 'AI model' },
+  ...more,
+});
+
+/** What Shelfsight writes; public is what a storefront or a till needs to load the model. */
+const written = (name, type, label, more = {}) => ({
   name,
   type,
   label: text(label),
   nullable: true,
-  public: false,
-  ui: { tab: 'Shelfsight' },
+  public: true,
+  ui: { tab: 'Written by Shelfsight' },
   ...more,
 });
 
@@ -25,19 +35,24 @@ const options = (values) => values.map((value) => ({ value }));
 /** @returns {import('@vendure/core').CustomFieldConfig[]} in the order in which the dashboard shows them */
 function channelFields() {
   return /** @type {import('@vendure/core').CustomFieldConfig[]} */ ([
-    field('modelBaseUrl', 'string', 'Model address', { public: true, length: 2000 }),
-    field('modelVersion', 'string', 'Model version', { public: true }),
-    field('modelLastTrained', 'datetime', 'Last trained', { public: true }),
-    field('modelTrainingStatus', 'string', 'Training status', { defaultValue: 'idle', options: options(STATES) }),
-    field('modelAutoRetrainEnabled', 'boolean', 'Train by itself', { nullable: false, defaultValue: true }),
-    field('modelRetrainTriggers', 'string', 'Train when', {
+    choice('modelAutoRetrainEnabled', 'boolean', 'Train by itself', { nullable: false, defaultValue: true }),
+    choice('modelRetrainTriggers', 'string', 'Train when', {
+      nullable: true,
       list: true,
       defaultValue: TRIGGERS,
       options: options(TRIGGERS),
     }),
-    field('mlModelJsonId', 'string', 'Asset of model.json', { public: true }),
-    field('mlModelBinId', 'string', 'Asset of weights.bin', { public: true }),
-    field('mlMetadataId', 'string', 'Asset of metadata.json', { public: true }),
+    written('modelBaseUrl', 'string', 'Model address', { length: 2000 }),
+    written('modelVersion', 'string', 'Model version'),
+    written('modelLastTrained', 'datetime', 'Last trained'),
+    written('modelTrainingStatus', 'string', 'Training status', {
+      public: false,
+      defaultValue: 'idle',
+      options: options(STATES),
+    }),
+    written('mlModelJsonId', 'string', 'Asset of model.json'),
+    written('mlModelBinId', 'string', 'Asset of weights.bin'),
+    written('mlMetadataId', 'string', 'Asset of metadata.json'),
   ]);
 }
 
@@ -54,7 +69,9 @@ function missingFields(existing) {
     const same = there.type === wanted.type && Boolean(there.list) === Boolean(wanted.list);
     if (!same || there.readonly || there.internal) {
       const kind = `a ${wanted.list ? 'list of ' : ''}${wanted.type}, neither readonly nor internal`;
-      throw new Error(`The custom field Channel.${wanted.name} exists already but is not ${kind}: rename or change yours.`);
+      throw new Error(
+        `The custom field Channel.${wanted.name} exists already but is not ${kind}: rename or change yours.`,
+      );
     }
     return false;
   });

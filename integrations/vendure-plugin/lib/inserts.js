@@ -12,7 +12,8 @@ class InsertSubscriber {
   }
 
   afterInsert({ metadata, entity, queryRunner }) {
-    const id = metadata.target === Product ? entity.id : metadata.target === ProductVariant ? productOf(entity) : undefined;
+    const id =
+      metadata.target === Product ? entity.id : metadata.target === ProductVariant ? productOf(entity) : undefined;
     if (id === undefined) return;
     if (!queryRunner.isTransactionActive) return this.inserted(id);
     this.#pending.set(queryRunner, [...(this.#pending.get(queryRunner) ?? []), id]);

@@ -26,18 +26,23 @@ function checkUrl(url) {
   if (typeof url !== 'string' || url === '') throw new Error(`ShelfsightPlugin.init: \`url\` is missing: ${HELP}.`);
   const parsed = URL.canParse(url) ? new URL(url) : null;
   if (!parsed || !['http:', 'https:'].includes(parsed.protocol) || parsed.search || parsed.hash || parsed.username) {
-    throw new Error(`ShelfsightPlugin.init: \`url\` is no address such as https://shelfsight.example/api/v1/vendure/1: ${HELP}.`);
+    throw new Error(
+      `ShelfsightPlugin.init: \`url\` is no address such as https://shelfsight.example/api/v1/vendure/1: ${HELP}.`,
+    );
   }
   return parsed.href.replace(/\/+$/, '');
 }
 
 /** @param {unknown} secret */
 function checkSecret(secret) {
-  if (typeof secret !== 'string' || secret === '') throw new Error(`ShelfsightPlugin.init: \`secret\` is missing: ${HELP}.`);
+  if (typeof secret !== 'string' || secret === '')
+    throw new Error(`ShelfsightPlugin.init: \`secret\` is missing: ${HELP}.`);
   const encoded = secret.startsWith(PREFIX) ? secret.slice(PREFIX.length) : '';
   const key = Buffer.from(encoded, 'base64');
   if (key.toString('base64') !== encoded || key.length < SECRET_BYTES_LEAST) {
-    throw new Error(`ShelfsightPlugin.init: \`secret\` is not whole: it is \`${PREFIX}\` and at least 32 characters of base64: ${HELP}.`);
+    throw new Error(
+      `ShelfsightPlugin.init: \`secret\` is not whole: it is \`${PREFIX}\` and at least 32 characters of base64: ${HELP}.`,
+    );
   }
   return key;
 }

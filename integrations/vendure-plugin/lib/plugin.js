@@ -1,5 +1,4 @@
 'use strict';
-require('reflect-metadata');
 const { Logger, PluginCommonModule, VendurePlugin } = require('@vendure/core');
 const { Inject } = require('@nestjs/common');
 const { __decorate, __param } = require('tslib');

@@ -4,7 +4,14 @@
 const { randomUUID } = require('node:crypto');
 const { setTimeout: sleep } = require('node:timers/promises');
 const { EventBus, JobQueueService, Logger, TransactionalConnection, ConfigService } = require('@vendure/core');
-const { ChangeChannelEvent, isInspectableJobQueueStrategy, Product, ProductAsset, ProductVariant, ProductVariantAsset } = require('@vendure/core');
+const {
+  ChangeChannelEvent,
+  isInspectableJobQueueStrategy,
+  Product,
+  ProductAsset,
+  ProductVariant,
+  ProductVariantAsset,
+} = require('@vendure/core');
 const { Inject, Injectable } = require('@nestjs/common');
 const { In } = require('typeorm');
 const { __decorate, __param } = require('tslib');
@@ -97,8 +104,15 @@ class Sender {
     const variantIds = ofVariants.map((one) => one.productVariantId);
     const featured = { featuredAsset: { id: assetId } };
     const products = await find(Product, { where: featured, select: { id: true } });
-    const variants = await find(ProductVariant, { where: [featured, { id: In(variantIds) }], select: { id: true, productId: true } });
-    return [...own.map((one) => one.productId), ...products.map((one) => one.id), ...variants.map((one) => one.productId)];
+    const variants = await find(ProductVariant, {
+      where: [featured, { id: In(variantIds) }],
+      select: { id: true, productId: true },
+    });
+    return [
+      ...own.map((one) => one.productId),
+      ...products.map((one) => one.id),
+      ...variants.map((one) => one.productId),
+    ];
   }
 
   #gather(add) {
@@ -118,7 +132,11 @@ class Sender {
   async #deliver(job) {
     const { id, events } = job.data;
     try {
-      const answer = await this.shelfsight.post('/events', { events }, { id, timeoutMs: TIMEOUT_MS, signal: this.#stopping.signal });
+      const answer = await this.shelfsight.post(
+        '/events',
+        { events },
+        { id, timeoutMs: TIMEOUT_MS, signal: this.#stopping.signal },
+      );
       this.#failures = 0;
       return answer;
     } catch (error) {
@@ -144,7 +162,7 @@ class Sender {
       const filter = { queueName: { eq: this.queue.name }, state: { eq: 'RUNNING' } };
       const { items } = await this.strategy.findMany({ filter });
       for (const job of items.filter((one) => Date.now() - Number(one.startedAt) > ABANDONED_MS)) {
-        await this.strategy.cancelJob(job.id);
+        await this.strategy.cancelJob(/** @type {import('@vendure/core').ID} */ (job.id));
         await this.queue.add(job.data, { retries: RETRIES_MOST });
       }
     } catch (error) {

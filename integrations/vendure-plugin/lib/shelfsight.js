@@ -74,7 +74,8 @@ class Shelfsight {
    */
   #unreachable(error, timeoutMs) {
     const cause = /** @type {{ code?: string, message?: string } | undefined} */ (error.cause);
-    const reason = error.name === 'TimeoutError' ? `no answer within ${timeoutMs / 1000} s` : cause?.code || error.message;
+    const reason =
+      error.name === 'TimeoutError' ? `no answer within ${timeoutMs / 1000} s` : cause?.code || error.message;
     return `Shelfsight cannot be reached at ${this.url} (${reason}): check that it runs and that this server may connect to it.`;
   }
 

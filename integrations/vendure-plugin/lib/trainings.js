@@ -1,10 +1,17 @@
 'use strict';
 // The Admin API: start a training of a channel, and see how it goes.
-const { AdministratorService, Allow, ConfigService, Ctx, ForbiddenError, Permission, RoleService } = require('@vendure/core');
+const {
+  AdministratorService,
+  Allow,
+  ConfigService,
+  Ctx,
+  ForbiddenError,
+  Permission,
+  RoleService,
+} = require('@vendure/core');
 const { Inject } = require('@nestjs/common');
 const { Args, Mutation, Query, Resolver } = require('@nestjs/graphql');
-const { GraphQLError } = require('graphql');
-const { gql } = require('graphql-tag');
+const { GraphQLError, parse } = require('graphql');
 const { __decorate, __metadata, __param } = require('tslib');
 const { trainModel } = require('./access');
 const { encoderOf } = require('./ids');
@@ -13,7 +20,7 @@ const { SHELFSIGHT } = require('./tokens');
 
 const TIMEOUT_MS = 15_000;
 
-const schema = gql`
+const schema = parse(`
   "A training of a channel's model in Shelfsight"
   type ModelTraining {
     "Shelfsight's number of it, which is no id of Vendure"
@@ -44,7 +51,7 @@ const schema = gql`
     "Starts a training of a channel's model; where one is running already, that one comes back"
     trainModelForChannel(channelId: ID!): ModelTraining!
   }
-`;
+`);
 
 class TrainingResolver {
   constructor(shelfsight, administrators, roles, config) {
@@ -79,7 +86,9 @@ class TrainingResolver {
 
   async #post(path, content) {
     if (!this.shelfsight) {
-      throw refused('Shelfsight is not connected: give the plugin the `url` and `secret` that `shelfsight vendure connect` prints.');
+      throw refused(
+        'Shelfsight is not connected: give the plugin the `url` and `secret` that `shelfsight vendure connect` prints.',
+      );
     }
     try {
       return await this.shelfsight.post(path, content, { timeoutMs: TIMEOUT_MS });
@@ -124,7 +133,7 @@ function messageOf({ status, stage, done, total, version, error }) {
 }
 
 /**
- * @param {ShelfsightError} error
+ * @param {{ status: number | null, message: string }} error
  * @param {string} channelId
  */
 function sentenceOf(error, channelId) {

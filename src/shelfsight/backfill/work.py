@@ -131,6 +131,9 @@ class Backfill(Protocol):
     def phases(self) -> Sequence[Phase]:
         """Return its phases, in their order."""
 
+    def mend(self, refused: Sequence[Refused]) -> Phase:
+        """Return the phase that does what the last survey has found open, without what was refused."""
+
     def retry(self, refused: Sequence[Refused]) -> Done:
         """Try again what was refused; what is not in the answer's `refused` is done now."""
 

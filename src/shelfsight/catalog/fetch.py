@@ -22,10 +22,10 @@ URLS_MOST = 20
 REDIRECTS_MOST = 3
 SECONDS_A_CALL = 50.0
 _AT_ONCE = 4
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SLOTS = BoundedSemaphore(2 * _AT_ONCE)
 """Pictures in memory at a time, whoever asked for them."""
-_HEADERS = [(b"accept", b"image/*"), (b"accept-encoding", b"identity"), (b"user-agent", b"shelfsight")]
+HEADERS = [(b"accept", b"image/*"), (b"accept-encoding", b"identity"), (b"user-agent", b"shelfsight")]
 
 
 def fetch_each(urls: Sequence[str], add: Callable[[Upload], Added], reach: Reach | None = None) -> list[Added]:
@@ -67,17 +67,22 @@ def fetch(url: str, reach: Reach, *, ends_at: float = float("inf")) -> bytes:
         with opened(reach, ends_at=ends_at) as pool:
             for _ in range(REDIRECTS_MOST + 1):
                 target = checked_url(url, reach)
-                with pool.stream("GET", target, headers=_HEADERS) as response:
+                with pool.stream("GET", target, headers=HEADERS) as response:
                     location = header_of(response, b"location")
-                    if response.status not in _REDIRECTS or not location:
-                        return _body(response, min(reach.max_bytes, MAX_IMAGE_BYTES))
+                    if response.status not in REDIRECTS or not location:
+                        return picture_in(response, min(reach.max_bytes, MAX_IMAGE_BYTES))
                 url = urljoin(target, location)
     except UnreachableError as exc:
         raise PictureError(str(exc)) from None
     raise PictureError(f"redirected more than {REDIRECTS_MOST} times")
 
 
-def _body(response: httpcore2.Response, max_bytes: int) -> bytes:
+def picture_in(response: httpcore2.Response, max_bytes: int) -> bytes:
+    """Return the bytes of an answer.
+
+    Raises:
+        PictureError: it is another one than was asked for, or too large.
+    """
     if response.status != 200:
         raise PictureError(f"the server answers {response.status}")
     if header_of(response, b"content-encoding") not in {"", "identity"}:

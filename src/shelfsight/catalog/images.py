@@ -121,6 +121,20 @@ def add_images(
     return [_result(upload.name, image, new, others) for image, upload in pairs]
 
 
+def store_picture(storage: Storage, channel_id: str, data: bytes, at: datetime) -> Image:
+    """Check a picture and store its file; return what its row is to say, which is for the caller to write.
+
+    Returns: an image of no product yet: `product_id` is empty.
+
+    Raises:
+        PictureError: it cannot be used.
+        StorageError: it cannot be stored.
+    """
+    image = _examined(data, "", at)
+    storage.put(image_path(channel_id, image.sha256), data)
+    return image
+
+
 def image_path(channel_id: str, sha256: str) -> str:
     """Return where an image lies in the storage."""
     return f"{images_folder(channel_id)}/{sha256[:2]}/{sha256}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import orjson
@@ -22,7 +22,7 @@ from shelfsight.partners.typesense import Action, Field, Typesense
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from shelfsight.catalog.rules import Product
+    from shelfsight.catalog.rules import Channel, Product
     from shelfsight.database.engine import Database
     from shelfsight.partners.typesense import Limits, Patience
     from shelfsight.settings import TypesenseSettings
@@ -37,8 +37,11 @@ _FIELDS = (
     Field(name="created_at", type="int64", optional=False),
     Field(name="deleted_at", type="int64", optional=False),
 )
-_REVISION = (Field(name="revision", type="int64", optional=False),)
-_WORD = re.compile(r"[^\W_]+")
+_REVISION_FIELDS = (
+    Field(name="revision", type="int64", optional=False),
+    Field(name="channel_created_at", type="int64", optional=False),
+)
+_WORD = re.compile("[a-z0-9]+")
 _INCOMPLETE = -1
 _EXACTLY: Mapping[str, str | int | bool] = {
     "query_by": "text",
@@ -55,12 +58,24 @@ _EXACTLY: Mapping[str, str | int | bool] = {
 """A word is found wherever it stands, within other words too, and no other word instead of it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far Typesense knows a channel; one that was deleted and made again is another one, by when it was made."""
+
+    revision: int
+    channel_created_at: int
+
+    def is_part_of(self, channel: Channel) -> bool:
+        """Return whether every change since then is in the channel's history."""
+        return self.channel_created_at == _microseconds(channel) and self.revision <= channel.revision
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """Products that may have a word, and every one that had it at `revision` of the channel."""
+    """Products that may have a word, and every one that had it when that was `reached`."""
 
     ids: frozenset[str]
-    revision: int
+    reached: Reached
 
 
 class ProductIndex:
@@ -96,12 +111,12 @@ class ProductIndex:
         word = longest_word(text)
         if word is None:
             return None
-        revision = self._revision(channel_id)
+        reached = self._reached(channel_id)
         filters = f"channel:=`{channel_id}` && deleted_at:<1"
         found = self._typesense.search(self.name, {**_EXACTLY, "q": word, "filter_by": filters})
         if found["found"] > len(found["hits"]) or found.get("search_cutoff"):
             return None
-        return Candidates(ids=frozenset(hit["document"]["product"] for hit in found["hits"]), revision=revision)
+        return Candidates(ids=frozenset(hit["document"]["product"] for hit in found["hits"]), reached=reached)
 
     def follow(
         self,
@@ -121,17 +136,16 @@ class ProductIndex:
             DatabaseError: the database does not answer.
         """
         self._prepare()
-        for channel_id, latest in _revisions_of_channels(database):
+        for channel in _channels(database):
             try:
-                known = self._revision(channel_id)
+                reached = self._reached(channel.id)
             except NotFoundError:
-                known = None
-            if known == latest:
-                continue
-            begun = None if known is None or known > latest else known  # later than all: of another database
-            for page, reached in _pages(database, channel_id, begun, latest):
-                self._write(channel_id, page)
-                self._note(channel_id, reached, is_ours)
+                reached = None
+            if reached is not None and not reached.is_part_of(channel):
+                reached = None
+            for page, revision in _pages(database, channel, reached):
+                self._write(channel.id, page)
+                self._note(channel.id, Reached(revision, _microseconds(channel)), is_ours)
                 told(len(page))
 
     def drop(self) -> None:
@@ -145,31 +159,31 @@ class ProductIndex:
                 self._typesense.drop_collection(name)
 
     def _prepare(self) -> None:
-        for name, fields in ((self.name, _FIELDS), (self._revisions, _REVISION)):
+        for name, fields in ((self.name, _FIELDS), (self._revisions, _REVISION_FIELDS)):
             try:
                 self._typesense.ensure_fields(name, fields)
             except NotFoundError:
                 with suppress(ConflictError):  # another was faster
                     self._typesense.create_collection(name, fields)
 
-    def _revision(self, channel_id: str) -> int:
-        revision = int(self._typesense.retrieve(self._revisions, channel_id)["revision"])
-        if revision < 0:
+    def _reached(self, channel_id: str) -> Reached:
+        noted = self._typesense.retrieve(self._revisions, channel_id)
+        if noted["revision"] == _INCOMPLETE:
             raise NotFoundError(f"the products of {channel_id} are not all in Typesense")
-        return revision
+        return Reached(noted["revision"], noted["channel_created_at"])
 
     def _write(self, channel_id: str, page: Sequence[Product]) -> None:
         self._import(self.name, [_document(channel_id, product) for product in page])
 
-    def _note(self, channel_id: str, reached: int, is_ours: Callable[[], None]) -> None:
-        """Write up to which revision a channel's products are there."""
+    def _note(self, channel_id: str, reached: Reached, is_ours: Callable[[], None]) -> None:
+        """Write how far a channel's products are there."""
         try:
             is_ours()
         except ShelfsightError:
             # What was just written may be older than what the other one wrote: let everything be written again.
-            self._import(self._revisions, [{"id": channel_id, "revision": _INCOMPLETE}])
+            self._import(self._revisions, [{"id": channel_id, **asdict(replace(reached, revision=_INCOMPLETE))}])
             raise
-        self._import(self._revisions, [{"id": channel_id, "revision": reached}])
+        self._import(self._revisions, [{"id": channel_id, **asdict(reached)}])
 
     def _import(self, collection: str, documents: Sequence[dict[str, str | int]]) -> None:
         lines = [orjson.dumps(document) for document in documents]
@@ -179,9 +193,9 @@ class ProductIndex:
 
 
 def longest_word(text: str) -> str | None:
-    """Return the longest run of letters and digits in a search, without case and accents; None if there is none.
+    """Return the longest run of Latin letters and digits in a search, without case and accents; None if there is none.
 
-    Typesense drops every other sign, and looks for one word inside others, not for several.
+    Typesense looks for one word inside others, not for several, drops signs, and divides other scripts in its own way.
     """
     return max(_WORD.findall(folded(text)), key=len, default=None)
 
@@ -197,42 +211,46 @@ def _document(channel_id: str, product: Product) -> dict[str, str | int]:
     }
 
 
-def _revisions_of_channels(database: Database) -> Iterator[tuple[str, int]]:
+def _microseconds(channel: Channel) -> int:
+    return round(channel.created_at.timestamp() * 1_000_000)
+
+
+def _channels(database: Database) -> Iterator[Channel]:
     after = None
     while True:
         with database.read() as tx:
             page = channels.page(tx, after=after, limit=BATCH_MOST)
-        yield from ((channel.id, channel.revision) for channel in page)
+        yield from page
         if len(page) < BATCH_MOST:
             return
         after = page[-1].id
 
 
-def _pages(
-    database: Database, channel_id: str, begun: int | None, latest: int
-) -> Iterator[tuple[list[Product], int]]:
-    """Yield products that are to be written, and up to which revision the channel is there when they are."""
-    if begun is None:
-        yield from _all(database, channel_id, latest)
+def _pages(database: Database, channel: Channel, reached: Reached | None) -> Iterator[tuple[list[Product], int]]:
+    """Yield products that are to be written, and which revision of the channel is there when they are."""
+    if reached is None:
+        yield from _all(database, channel)
         return
-    while True:
+    revision = reached.revision
+    while revision < channel.revision:
         with database.read() as tx:
-            entries = changes.changes_since(tx, channel_id, begun, BATCH_MOST)
-            ids = {entry.product_id for entry in entries if entry.product_id is not None}
-            found = products.find(tx, channel_id, ids)
+            entries = changes.changes_since(tx, channel.id, revision, BATCH_MOST)
+            found = products.find(
+                tx, channel.id, {each.product_id for each in entries if each.product_id is not None}
+            )
         if not entries:
-            return
-        begun = entries[-1].revision
-        yield list(found.values()), begun
+            return  # it was deleted meanwhile
+        revision = entries[-1].revision
+        yield list(found.values()), revision
 
 
-def _all(database: Database, channel_id: str, latest: int) -> Iterator[tuple[list[Product], int]]:
+def _all(database: Database, channel: Channel) -> Iterator[tuple[list[Product], int]]:
     after = None
     while True:
         with database.read() as tx:
-            page = products.page(tx, channel_id, state=ProductState.ALL, after=after, limit=BATCH_MOST)
+            page = products.page(tx, channel.id, state=ProductState.ALL, after=after, limit=BATCH_MOST)
         is_last = len(page) < BATCH_MOST
-        yield page, latest if is_last else _INCOMPLETE
+        yield page, channel.revision if is_last else _INCOMPLETE
         if is_last:
             return
         after = page[-1].id

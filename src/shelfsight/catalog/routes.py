@@ -4,7 +4,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import Connection
 
 from shelfsight.access import audit
@@ -31,6 +31,7 @@ from shelfsight.catalog.documents import (
     ProductDocument,
 )
 from shelfsight.catalog.rules import ChangeKind, Channel, Product, ProductDetails, ProductState, Stamp, check_batch
+from shelfsight.catalog.search import ProductSearch
 from shelfsight.catalog.store import changes, channels, products
 from shelfsight.errors import UsageError
 
@@ -38,6 +39,14 @@ router = APIRouter(prefix="/api/v1/channels")
 router.include_router(image_routes.router)
 
 Revision = Annotated[int, Query(ge=0, le=2**63 - 1, description="What came after this revision; 0 = everything")]
+
+
+def _search_of(request: Request) -> ProductSearch:
+    search: ProductSearch = request.app.state.product_search
+    return search
+
+
+SearchOf = Annotated[ProductSearch, Depends(_search_of)]
 SearchText = Annotated[str, Query(max_length=500, description="Part of a name, SKU or barcode")]
 
 
@@ -148,7 +157,7 @@ def list_changes(
 def list_products(  # noqa: PLR0913, PLR0917
     channel_id: str,
     _caller: ReaderCaller,
-    services: ServicesOf,
+    search: SearchOf,
     request: Request,
     response: Response,
     state: ProductState = ProductState.ACTIVE,
@@ -158,9 +167,7 @@ def list_products(  # noqa: PLR0913, PLR0917
 ) -> Page[ProductDocument]:
     """List products by id; with `q` those that have it in name, SKU or barcode, whatever the case and accents."""
     after = decode_cursor(cursor, str)
-    with services.database.read() as connection:
-        channels.get(connection, channel_id)
-        found = products.page(connection, channel_id, state=state, text=q, after=after, limit=limit + 1)
+    found = search.page(channel_id, state=state, text=q, after=after, limit=limit + 1)
     shown = [ProductDocument.of(product) for product in found[:limit]]
     return page_of(request, response, shown, shown[-1].id if len(found) > limit else None)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from shelfsight.catalog.index import Candidates
-    from shelfsight.catalog.rules import Product
+    from shelfsight.catalog.rules import Channel, Product
     from shelfsight.database.engine import Database
     from shelfsight.settings import TypesenseSettings
 
@@ -67,11 +67,13 @@ class ProductSearch:
         """Return what `products.page` does.
 
         Raises:
+            NotFoundError: there is no such channel.
             DatabaseError: the database does not answer.
         """
         candidates = self._candidates(channel_id, text) if state is ProductState.ACTIVE else None
         with self._database.read() as tx:
-            among = None if candidates is None else _to_look_at(tx, channel_id, candidates)
+            channel = channels.get(tx, channel_id)
+            among = None if candidates is None else _to_look_at(tx, channel, candidates)
             if among is None:
                 return products.page(tx, channel_id, state=state, text=text, after=after, limit=limit)
             return products.page_among(tx, channel_id, among, text=text, after=after, limit=limit)
@@ -89,11 +91,11 @@ class ProductSearch:
             return None
 
 
-def _to_look_at(tx: Connection, channel_id: str, candidates: Candidates) -> frozenset[str] | None:
+def _to_look_at(tx: Connection, channel: Channel, candidates: Candidates) -> frozenset[str] | None:
     """Return the candidates and what has changed since; None if that is too much, or they are of another database."""
-    if channels.get(tx, channel_id).revision < candidates.revision:
+    if not candidates.reached.is_part_of(channel):
         return None
-    later = changes.changes_since(tx, channel_id, candidates.revision, BATCH_MOST)
+    later = changes.changes_since(tx, channel.id, candidates.reached.revision, BATCH_MOST)
     if len(later) == BATCH_MOST:
         return None
     return candidates.ids | {change.product_id for change in later if change.product_id is not None}

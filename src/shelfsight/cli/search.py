@@ -40,7 +40,8 @@ def rebuild() -> None:
 
 def _count(database: Database) -> int:
     from shelfsight.catalog.rules import ProductState
-    from shelfsight.catalog.store import channels, products
+    from shelfsight.catalog.store import products
+    from shelfsight.registry.store import channel_ids
 
     with database.read() as tx:
-        return sum(products.count(tx, channel, state=ProductState.ALL) for channel in channels.ids(tx))
+        return sum(products.count(tx, channel, state=ProductState.ALL) for channel in channel_ids(tx))

@@ -59,6 +59,7 @@ def serve(
     from shelfsight.settings import service_settings
     from shelfsight.webhooks.sender import sending
     from shelfsight.webhooks.subscriptions import reach_of
+    from shelfsight.worker import following_vendure
 
     proxies = _networks(trust_proxy or [])
     configure_logs(access=access_log)
@@ -76,7 +77,7 @@ def serve(
             log.info("server_started", address=address)
             registry = Registry(database=services.database, storage=services.storage)
             webhooks = sending(services.database, reach_of(settings.webhook_networks))
-            with following(registry), webhooks, _training(registry, settings, trainings):
+            with following(registry), webhooks, following_vendure(registry), _training(registry, settings, trainings):
                 _run(server, listener)
             log.info("server_stopped", address=address)
         finally:

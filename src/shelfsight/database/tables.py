@@ -513,9 +513,10 @@ vendure_channels = Table(
     Column("sync_attempts", Integer),  # that failed since one that did not
     Column("sync_error", Text),
     Column("synced_at", UtcTime),  # when everything was last looked at, and taken over
-    Column("mirrored", _Json),  # the custom fields that were last written there; what follows is of that, too
+    Column("mirrored_status", Text),  # these three: what was last written there of how the channel is
     Column("mirrored_version", Text),
-    Column("mirror_error", Text),
+    Column("mirrored_trained", UtcTime),
+    Column("mirror_error", Text),  # why that failed the last time, how often since it did not, and when it is next
     Column("mirror_attempts", Integer),
     Column("mirror_at", UtcTime),
 )

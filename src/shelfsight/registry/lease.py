@@ -86,6 +86,9 @@ def publish_lease(channel: str) -> str:
 SWEEP = "sweep:blobs"
 """The lease of whoever removes blobs that nobody uses."""
 
+PRODUCT_INDEX = "index:products"
+"""The lease of whoever writes products into Typesense."""
+
 
 def _acquire(database: Database, name: str) -> Lease:
     holder = this_process()
@@ -112,5 +115,12 @@ def _busy(name: str, found: store.FoundLease | None) -> str:
 
 
 def _what(name: str) -> str:
-    kind, _, channel = name.partition(":")
-    return f"a publish or clean-up of {channel}" if kind == "publish" else "a clean-up of shared files"
+    match name.partition(":"):
+        case ("publish", _, channel):
+            return f"a publish or clean-up of {channel}"
+        case ("vendure", _, channel):
+            return f"a sync of {channel} with Vendure"
+        case ("index", _, _):
+            return "the writing of products into Typesense"
+        case _:
+            return "a clean-up of shared files"

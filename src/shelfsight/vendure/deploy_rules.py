@@ -1,7 +1,7 @@
 """How a model is cut into the three files that Vendure keeps, and what they are called there. Pure.
 
-A page loads a layers model by the URL of its `model.json`, and finds the weights by putting a path of that file behind
-the folder of that URL: a path relative to it, never a whole URL. Vendure gives every file a folder of its own.
+A page loads a layers model by the URL of its `model.json`, and finds the weights by putting a path in that file
+behind the folder of that URL: a relative path, never a whole URL. Vendure gives every file a folder of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from shelfsight.bundle.documents import parse_object
-from shelfsight.errors import BundleError, UsageError, VendureError
+from shelfsight.errors import BundleError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MODEL_TAG = "ml-model"
 ARRANGEMENTS_MOST = 5
 _ZEROS = bytes(8)
+_TO_ROOT = "../" * 8
+_USER = "userDefinedMetadata"
+_TOLD = ("metadata", "metadataSha256", "weightsSha256")
 _BYTES = {"float32": 4, "int32": 4, "float16": 2, "uint16": 2, "uint8": 1, "bool": 1}
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}", re.ASCII)
 _NUMBERED = re.compile(r"v[0-9]")
@@ -63,6 +66,24 @@ class ModelFiles:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a deployed `model.json` tells of the other two files, in TensorFlow.js' `userDefinedMetadata`.
+
+    Attributes:
+        metadata_path: of `metadata.json`, relative to `model.json`.
+    """
+
+    metadata_path: str
+    metadata_sha256: str
+    weights_sha256: str
+
+    @property
+    def document(self) -> dict[str, str]:
+        """As it is written."""
+        return dict(zip(_TOLD, (self.metadata_path, self.metadata_sha256, self.weights_sha256), strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Arrangement:
     """A layers model whose weights are one file, in some order.
 
@@ -74,12 +95,11 @@ class Arrangement:
     entries: tuple[Mapping[str, Any], ...]
     weights: bytes
 
-    def model_json(self, weights_path: str, metadata_path: str | None = None) -> bytes:
-        """Return `model.json` that finds its weights, and says where its labels are, by paths relative to itself."""
+    def model_json(self, weights_path: str, told: Told | None = None) -> bytes:
+        """Return a `model.json` that finds its weights at a path relative to itself, and tells of the other files."""
         changed = {**self.document, "weightsManifest": [{"paths": [weights_path], "weights": list(self.entries)}]}
-        if metadata_path is not None:
-            told = self.document.get("userDefinedMetadata")
-            changed["userDefinedMetadata"] = {**(told if isinstance(told, dict) else {}), "metadata": metadata_path}
+        if told is not None:
+            changed[_USER] = {**_of_user(self.document), **told.document}
         return json.dumps(changed, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -161,7 +181,7 @@ def is_same_model(wanted: Arrangement, model: bytes, weights: bytes) -> bool:
     except (BundleError, UsageError):
         return False
     return (
-        _topology(there) == _topology(wanted)
+        _of_maker(there) == _of_maker(wanted)
         and len(there.entries) == len(wanted.entries)
         and _by_name(there) == _by_name(wanted)
     )
@@ -210,22 +230,21 @@ def role_of(name: str) -> Role:
     return Role.METADATA if "metadata" in name else Role.MODEL
 
 
-def sibling_path(url: str) -> str:
-    """Return the path to a file from another of a folder beside its own, as Vendure's asset server has folders."""
-    *folders, name = urlsplit(url).path.split("/")[1:]
-    return f"../{folders[-1]}/{name}" if folders else name
+def rooted_path(url: str) -> str:
+    """Return the path to a file from any other of the same server, wherever Vendure puts that: by way of the root.
 
-
-def relative_path(start: str, url: str) -> str:
-    """Return the path to a file from the file at `start`.
-
-    Raises:
-        VendureError: they are on two servers.
+    There is no way up from the root, so more steps up than there are folders lead there, too.
     """
-    one, other = urlsplit(start), urlsplit(url)
-    if (one.scheme, one.netloc) != (other.scheme, other.netloc):
-        raise VendureError("Vendure keeps the files on several servers: let its asset server keep all on one")
-    return posixpath.relpath(other.path, posixpath.dirname(one.path))
+    return _TO_ROOT + urlsplit(url).path.removeprefix("/")
+
+
+def told_in(document: Mapping[str, Any]) -> Told | None:
+    """Return what a deployed `model.json` tells of the other two files; None of one that we did not deploy."""
+    user = _of_user(document)
+    path, metadata, weights = (user.get(name) for name in _TOLD)
+    if not (isinstance(path, str) and isinstance(metadata, str) and isinstance(weights, str)):
+        return None
+    return Told(metadata_path=path, metadata_sha256=metadata, weights_sha256=weights)
 
 
 def found_from(model_url: str, path: str) -> str:
@@ -288,7 +307,13 @@ def _by_name(arrangement: Arrangement) -> dict[str, tuple[Mapping[str, Any], byt
     return {str(entry.get("name")): (entry, data) for entry, data in _parts(arrangement)}
 
 
-def _topology(arrangement: Arrangement) -> dict[str, Any]:
+def _of_maker(arrangement: Arrangement) -> dict[str, Any]:
     """Return a model's document without what a deployment changes."""
-    ours = {"weightsManifest", "userDefinedMetadata"}
-    return {name: value for name, value in arrangement.document.items() if name not in ours}
+    kept = {name: value for name, value in arrangement.document.items() if name not in {"weightsManifest", _USER}}
+    user = {name: value for name, value in _of_user(arrangement.document).items() if name not in _TOLD}
+    return {**kept, _USER: user}
+
+
+def _of_user(document: Mapping[str, Any]) -> dict[str, Any]:
+    found = document.get(_USER)
+    return found if isinstance(found, dict) else {}

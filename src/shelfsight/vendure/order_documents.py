@@ -5,8 +5,8 @@ from __future__ import annotations
 _ORDER = """id code state totalWithTax currencyCode
   lines { id quantity productVariant { id } }
   customer { id } shippingLines { id } payments { id transactionId } fulfillments { id state }"""
-_RESULT = """__typename ... on Order { id } ... on Fulfillment { id state }
-  ... on OrderStateTransitionError { transitionError } ... on ErrorResult { errorCode message }"""
+_ERROR = "... on ErrorResult { errorCode message }"
+_RESULT = f"__typename ... on Order {{ id }} {_ERROR}"
 
 VARIANTS = """
 query Variants($ids: [String!]!, $take: Int!) {
@@ -17,7 +17,11 @@ query Variants($ids: [String!]!, $take: Int!) {
 
 CREATE = "mutation CreateDraft { createDraftOrder { id code } }"
 
-ORDER = f"query Order($id: ID!) {{ order(id: $id) {{ {_ORDER} }} }}"
+ORDER = f"""
+query Order($id: ID!) {{
+  order(id: $id) {{ {_ORDER} }}
+  globalSettings {{ serverConfig {{ moneyStrategyPrecision }} }}
+}}"""
 
 ADD_LINE = f"""
 mutation AddLine($order: ID!, $input: AddItemToDraftOrderInput!) {{
@@ -43,18 +47,25 @@ mutation SetShipping($order: ID!, $method: ID!) {{
 }}"""
 
 TO_STATE = f"""
-mutation ToState($order: ID!, $state: String!) {{ transitionOrderToState(id: $order, state: $state) {{ {_RESULT} }} }}"""
+mutation ToState($order: ID!, $state: String!) {{
+  transitionOrderToState(id: $order, state: $state) {{
+    {_RESULT} ... on OrderStateTransitionError {{ transitionError }}
+  }}
+}}"""
 
 PAY = f"mutation Pay($input: ManualPaymentInput!) {{ addManualPaymentToOrder(input: $input) {{ {_RESULT} }} }}"
 
-FULFIL = f"mutation Fulfil($input: FulfillOrderInput!) {{ addFulfillmentToOrder(input: $input) {{ {_RESULT} }} }}"
+FULFIL = f"""
+mutation Fulfil($input: FulfillOrderInput!) {{
+  addFulfillmentToOrder(input: $input) {{ __typename ... on Fulfillment {{ id state }} {_ERROR} }}
+}}"""
 
-FULFILMENT_TO_STATE = """
-mutation FulfilmentToState($id: ID!, $state: String!) {
-  transitionFulfillmentToState(id: $id, state: $state) {
-    __typename ... on Fulfillment { id } ... on FulfillmentStateTransitionError { errorCode message transitionError }
-  }
-}"""
+FULFILMENT_TO_STATE = f"""
+mutation FulfilmentToState($id: ID!, $state: String!) {{
+  transitionFulfillmentToState(id: $id, state: $state) {{
+    __typename ... on Fulfillment {{ id }} {_ERROR} ... on FulfillmentStateTransitionError {{ transitionError }}
+  }}
+}}"""
 
 ADD_NOTE = "mutation AddNote($input: AddNoteToOrderInput!) { addNoteToOrder(input: $input) { id } }"
 

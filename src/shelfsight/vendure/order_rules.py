@@ -1,9 +1,8 @@
-"""What of a till's sale becomes which order, and when to try again. Pure."""
+"""Which order a sale of a till becomes. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -14,10 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from shelfsight.till.rules import Sale, SaleLine
-
-_CENTS = 100  # Vendure's money is in hundredths, whatever the currency, unless an installation says otherwise
-_DELAYS = (timedelta(seconds=10), timedelta(minutes=1), timedelta(minutes=10))
-_LAST_DELAY = timedelta(hours=1)
 
 
 class OrderState(StrEnum):
@@ -42,6 +37,7 @@ class WantedLine:
     """A line that an order is to have."""
 
     variant_id: str
+    name: str
     quantity: int
 
 
@@ -54,31 +50,26 @@ def wanted_lines(sale: Sale, variants: Mapping[str, Sequence[Variant]]) -> tuple
     Raises:
         OrderRefusedError: a product is not sold there, is several variants, or its quantity is no whole number.
     """
-    pieces: dict[str, int] = {}
+    wanted: dict[str, WantedLine] = {}
     for line in sale.lines:
         variant = _variant(line, variants.get(line.product_id, ()))
-        pieces[variant.id] = pieces.get(variant.id, 0) + _pieces(line)
-    return tuple(WantedLine(variant_id=variant, quantity=count) for variant, count in pieces.items())
+        before = wanted[variant.id].quantity if variant.id in wanted else 0
+        wanted[variant.id] = WantedLine(variant_id=variant.id, name=line.name, quantity=before + _pieces(line))
+    return tuple(wanted.values())
 
 
-def difference(sale: Sale, total: int, currency: str) -> str | None:
+def difference(sale: Sale, total: Decimal, currency: str) -> str | None:
     """Return what to note where an order comes to another amount than its sale, None where it does not.
 
     Args:
-        total: of the order, with taxes, in hundredths.
+        total: of the order, with taxes.
     """
     if any(line.amount is None or line.currency != currency for line in sale.lines):
         return f"Not every product had a price in {currency} at the till; the order has Vendure's prices."
     sold = sum((line.amount for line in sale.lines if line.amount is not None), Decimal(0))
-    ordered = Decimal(total) / _CENTS
-    if sold == ordered:
+    if sold == total:
         return None
-    return f"Sold for {sold:.2f} {currency} at the till; at Vendure's prices it is {ordered:.2f} {currency}."
-
-
-def delay(attempts: int) -> timedelta:
-    """Return how long to wait after so many attempts that failed."""
-    return _DELAYS[attempts - 1] if attempts <= len(_DELAYS) else _LAST_DELAY
+    return f"Sold for {sold:f} {currency} at the till; at Vendure's prices it is {total:f} {currency}."
 
 
 def _variant(line: SaleLine, variants: Sequence[Variant]) -> Variant:
@@ -87,7 +78,7 @@ def _variant(line: SaleLine, variants: Sequence[Variant]) -> Variant:
         return enabled[0]
     if enabled:
         raise OrderRefusedError(
-            f"{line.name} ({line.product_id}) is {len(enabled)} variants in Vendure, and nobody knows which was sold: "
+            f"{line.name} ({line.product_id}) is {len(enabled)} variants in Vendure, and it is not known which: "
             "connect the channel with --sells variants"
         )
     raise OrderRefusedError(f"{line.name} ({line.product_id}) is not sold in Vendure's channel")

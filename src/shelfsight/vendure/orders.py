@@ -1,7 +1,7 @@
-"""Sales of tills become orders in Vendure, where a channel says so: each once, however often somebody dies meanwhile.
+"""Sales of tills become orders in Vendure, where a channel says so: each once, whoever dies meanwhile.
 
-A sale that Vendure cannot take (its product is not sold there, or not in stock) is refused with words and stays listed,
-until somebody has it tried again. What only needs time, or a change of settings there, is tried again by itself.
+A sale that Vendure cannot take (its product is not sold there, or not in stock) is refused with words and stays
+listed, until somebody has it tried again. What only needs time, or other settings there, is tried again by itself.
 """
 
 from __future__ import annotations
@@ -12,18 +12,21 @@ import structlog
 
 from shelfsight.database import clock
 from shelfsight.errors import OrderRefusedError, PublishConflictError, UnavailableError, VendureError
-from shelfsight.registry.lease import Lease, held
+from shelfsight.registry.lease import held
 from shelfsight.till import store as sales
 from shelfsight.vendure import order_store as store
-from shelfsight.vendure.order_rules import Variant, delay
+from shelfsight.vendure import store as connections
+from shelfsight.vendure.connections import client_of
 from shelfsight.vendure.place_order import OrderDesk
 from shelfsight.vendure.rounds import Work
+from shelfsight.vendure.rules import retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shelfsight.database.engine import Database
-    from shelfsight.till.rules import Sale
+    from shelfsight.registry.lease import Lease
+    from shelfsight.vendure.order_rules import Variant
     from shelfsight.vendure.order_store import OrderRow
 
 _log = structlog.get_logger()
@@ -74,15 +77,17 @@ def _attempt(database: Database, order: OrderRow, lease: Lease) -> None:
         _log.warning("vendure_order_waits", channel=order.channel_id, sale=order.sale_id, reason=str(exc))
         with database.write() as tx:
             lease.check(tx)
-            store.note_failed(tx, order, str(exc), clock.now(tx) + delay(order.attempts + 1))
+            store.note_failed(tx, order, str(exc), clock.now(tx) + retry_after(order.attempts + 1))
 
 
 def _place(database: Database, order: OrderRow, lease: Lease) -> None:
     with database.read() as tx:
         sale = sales.get(tx, order.channel_id, order.sale_id)
         theirs = store.their_products(tx, order.channel_id, [line.product_id for line in sale.lines])
-    with desk_of(database, order.channel_id) as desk:
-        variants = _variants(desk, sale, theirs)
+        connected = connections.get(tx, order.channel_id)
+    with client_of(connected.server) as client:
+        desk = OrderDesk(client, connected.token)
+        variants = _variants(desk, theirs)
         order_id = order.order_id
         if order_id is None:
             order_id = desk.draft()
@@ -97,7 +102,7 @@ def _place(database: Database, order: OrderRow, lease: Lease) -> None:
         store.note_placed(tx, order, placed.code, placed.note)
 
 
-def _variants(desk: OrderDesk, sale: Sale, theirs: Mapping[str, tuple[str, str | None]]) -> dict[str, list[Variant]]:
+def _variants(desk: OrderDesk, theirs: Mapping[str, tuple[str, str | None]]) -> dict[str, list[Variant]]:
     """Return what each product of a sale can be in Vendure, by our own id."""
     there = desk.variants(sorted({product for product, _ in theirs.values()}))
     return {

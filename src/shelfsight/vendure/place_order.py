@@ -8,6 +8,7 @@ catalogue here has checked: that each variant is sold in the channel, and in sto
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from shelfsight.errors import OrderRefusedError, VendureError
@@ -96,7 +97,7 @@ class OrderDesk:
             self._pay(order, sale)
             order = self._read(order_id)
         self._hand_over(order)
-        return Placed(code=order["code"], note=difference(sale, order["totalWithTax"], order["currencyCode"]))
+        return Placed(code=order["code"], note=difference(sale, order["total"], order["currencyCode"]))
 
     def note(self, order_id: str, words: str) -> None:
         """Add a note to an order, for the people of the shop."""
@@ -123,7 +124,7 @@ class OrderDesk:
                     self._do(documents.ADJUST_LINE, {"order": order["id"], "input": changed})
             except VendureError as exc:
                 if exc.reason in _OF_STOCK or exc.reason == ENTITY_NOT_FOUND:
-                    raise OrderRefusedError(str(exc)) from exc
+                    raise OrderRefusedError(f"{wanted.name}: {exc}") from exc
                 raise
 
     def _shipping(self, order_id: str) -> str:
@@ -152,10 +153,11 @@ class OrderDesk:
                 self._do(documents.FULFILMENT_TO_STATE, {"id": fulfilment["id"], "state": state})
 
     def _read(self, order_id: str) -> dict[str, Any]:
-        order: dict[str, Any] | None = self._ask(documents.ORDER, {"id": order_id})["order"]
-        if order is None:
+        found = self._ask(documents.ORDER, {"id": order_id})
+        if found["order"] is None:
             raise OrderRefusedError(f"order {order_id} was deleted in Vendure before it was complete")
-        return order
+        decimals = found["globalSettings"]["serverConfig"]["moneyStrategyPrecision"]
+        return {**found["order"], "total": Decimal(found["order"]["totalWithTax"]).scaleb(-decimals)}
 
     def _ask(self, document: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         return self._client.query(document, variables, channel=self._channel, needs=NEEDS)

@@ -1,4 +1,4 @@
-"""Work for many channels, a few of them at once, and never twice at once for one: here by a set, elsewhere by a lease.
+"""Work for many channels, a few at once, and never twice at once for one: a set sees to that here, a lease elsewhere.
 
 The thread of a channel whose server is slow keeps nobody waiting but that channel.
 """

@@ -36,16 +36,6 @@ _RETRY_AFTER = (
     timedelta(minutes=30),
     timedelta(hours=1),
 )
-_READS_CATALOGUE = ({"ReadCatalog", "ReadProduct"},)
-_DEPLOYS = (
-    {"CreateCatalog", "CreateAsset"},
-    {"ReadCatalog", "ReadAsset"},
-    {"UpdateCatalog", "UpdateAsset"},
-    {"DeleteCatalog", "DeleteAsset"},
-    {"ReadSettings", "ReadChannel"},
-    {"UpdateSettings", "UpdateChannel"},
-)
-_PLACES_ORDERS = ({"CreateOrder"}, {"ReadOrder"}, {"UpdateOrder"})
 
 
 class Sells(StrEnum):
@@ -175,7 +165,12 @@ class Details:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """A product of ours as Vendure has it; `assets` are its pictures there."""
+    """A product of ours as Vendure has it.
+
+    Attributes:
+        variant_id: of the variant that it is, None where it is a whole product.
+        assets: its pictures there.
+    """
 
     product_id: str
     variant_id: str | None
@@ -263,14 +258,6 @@ def retry_after(attempts: int) -> timedelta:
     return _RETRY_AFTER[min(attempts, len(_RETRY_AFTER)) - 1]
 
 
-def missing_permissions(has: Collection[str], *, deploys: bool, records_orders: bool) -> list[str]:
-    """Return the permissions that our user lacks in a channel of Vendure."""
-    if "SuperAdmin" in has:
-        return []
-    wanted = [*_READS_CATALOGUE, *(_DEPLOYS if deploys else ()), *(_PLACES_ORDERS if records_orders else ())]
-    return [max(each, key=len) for each in wanted if not each & set(has)]
-
-
 def _whole(theirs: Details, variants: list[VariantGlance], decimals: int) -> Offer:
     first = variants[0] if variants else None
     codes = [variant.sku for variant in variants[1:]]
@@ -278,7 +265,7 @@ def _whole(theirs: Details, variants: list[VariantGlance], decimals: int) -> Off
     assets = [*theirs.glance.assets, *(asset for variant in variants for asset in variant.assets)]
     return Offer(
         product_id=theirs.glance.id,
-        variant_id=None if first is None else first.id,
+        variant_id=None,
         details=_details(theirs.name, first, codes, decimals),
         assets=_pictures(assets, theirs),
     )

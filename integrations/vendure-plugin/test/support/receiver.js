@@ -68,7 +68,9 @@ class Receiver {
     for await (const chunk of request) chunks.push(chunk);
     const text = Buffer.concat(chunks).toString();
     const path = request.url.replace('/api/v1/vendure/1', '');
-    const [status, content] = signedWell(request.headers, text) ? this.#taken(path, request, JSON.parse(text)) : [401, { detail: 'signature' }];
+    const [status, content] = signedWell(request.headers, text)
+      ? this.#taken(path, request, JSON.parse(text))
+      : [401, { detail: 'signature' }];
     response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(content));
   }
 
@@ -82,16 +84,16 @@ class Receiver {
   /** @returns {Promise<any>} what `find` finds in what was sent, as soon as it does */
   async until(find, what) {
     for (const giveUpAt = Date.now() + WAIT_MS; Date.now() < giveUpAt; await sleep(20)) {
-      const found = find(this);
+      const found = await find(this);
       if (found) return found;
     }
     throw new Error(`${what} did not come; ${JSON.stringify(this.requests)}`);
   }
 
-  /** @returns {Promise<any>} the first event with this kind and action about that product */
-  event(kind, action, productId) {
-    const is = (one) => one.kind === kind && one.action === action && (!productId || one.productIds.includes(productId));
-    return this.until(() => this.events.find(is), `${kind} ${action} of ${productId}`);
+  /** @returns {Promise<any>} the first event about that product, of those after the first so many */
+  event(kind, action, productId, since = 0) {
+    const is = (one) => one.kind === kind && one.action === action && one.productIds.includes(productId);
+    return this.until(() => this.events.slice(since).find(is), `${kind} ${action} of ${productId}`);
   }
 }
 

@@ -1,21 +1,29 @@
 'use strict';
 // Real servers: Vendure in processes of its own, each with a database of its own on the PostgreSQL of TEST_DATABASE_URL.
-const { spawn } = require('node:child_process');
+const { execFile, spawn } = require('node:child_process');
 const { once } = require('node:events');
 const fs = require('node:fs');
 const net = require('node:net');
 const os = require('node:os');
 const path = require('node:path');
+const { promisify } = require('node:util');
 const { Client } = require('pg');
 const { parse } = require('pg-connection-string');
 
 const ENTRY = path.join(__dirname, '..', '..', 'dev-server', 'index.js');
+const IMPORT = path.join(__dirname, 'import.js');
+
+/** A server ends when the tests do, however they end: then its standard input does, too. */
+const CHILD = "process.stdin.on('end', () => process.exit()).resume(); require(process.argv[1])";
 const READY_WITHIN_MS = 120_000;
 
 /** @returns {object} how `pg` connects to a database of the test server */
 function connectionOf(database) {
   const url = process.env.TEST_DATABASE_URL;
-  if (!url) throw new Error('Set TEST_DATABASE_URL to a PostgreSQL on which databases may be made, such as postgresql://postgres@127.0.0.1/postgres');
+  if (!url)
+    throw new Error(
+      'Set TEST_DATABASE_URL to a PostgreSQL on which databases may be made, such as postgresql://postgres@127.0.0.1/postgres',
+    );
   const { host, port, user, password } = parse(url);
   return { host, port: Number(port || 5432), user, password, database };
 }
@@ -42,6 +50,21 @@ async function dropDatabase(name) {
   await sql('postgres', `DROP DATABASE ${name} WITH (FORCE)`);
 }
 
+/** @returns {NodeJS.ProcessEnv} of a process that uses a database */
+function environmentOf(database) {
+  const { host, port, user, password = '' } = connectionOf(database);
+  const where = { PGHOST: host, PGPORT: `${port}`, PGUSER: user, PGPASSWORD: password, PGDATABASE: database };
+  return { ...process.env, DATABASE_URL: '', ...where };
+}
+
+/** @returns {Promise<string>} id of the product that a script of its own has made */
+async function runImport(database, env) {
+  const { stdout } = await promisify(execFile)(process.execPath, [IMPORT], {
+    env: { ...environmentOf(database), LOG_LEVEL: 'Error', ...env },
+  });
+  return stdout.trim();
+}
+
 async function freePort() {
   const server = net.createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -58,13 +81,11 @@ class Vendure {
   static async start(database, env = {}) {
     const vendure = new Vendure();
     const port = await freePort();
-    const { host, user, password, port: pgPort } = connectionOf(database);
     vendure.url = `http://127.0.0.1:${port}`;
     vendure.folder = fs.mkdtempSync(path.join(os.tmpdir(), 'shelfsight-vendure-'));
-    const where = { PORT: `${port}`, PGHOST: host, PGPORT: `${pgPort}`, PGUSER: user, PGPASSWORD: password ?? '', PGDATABASE: database };
-    vendure.process = spawn(process.execPath, [ENTRY], {
-      env: { ...process.env, DATABASE_URL: '', ...where, DATA_DIR: vendure.folder, LOG_LEVEL: 'Info', ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
+    vendure.process = spawn(process.execPath, ['-e', CHILD, ENTRY], {
+      env: { ...environmentOf(database), PORT: `${port}`, DATA_DIR: vendure.folder, LOG_LEVEL: 'Info', ...env },
+      stdio: ['pipe', 'pipe', 'pipe'],
     });
     vendure.ended = once(vendure.process, 'exit');
     await vendure.#ready();
@@ -102,7 +123,10 @@ class Admin {
 
   static async login(url, username = 'superadmin', password = username) {
     const admin = new Admin(url);
-    await admin.ask('mutation ($u: String!, $p: String!) { login(username: $u, password: $p) { __typename } }', { u: username, p: password });
+    await admin.ask('mutation ($u: String!, $p: String!) { login(username: $u, password: $p) { __typename } }', {
+      u: username,
+      p: password,
+    });
     return admin;
   }
 
@@ -121,17 +145,23 @@ class Admin {
     return data;
   }
 
-  /** @returns {Promise<string>} id of the asset that a file becomes */
-  async upload(name, type, bytes) {
-    const query = 'mutation ($input: [CreateAssetInput!]!) { createAssets(input: $input) { ... on Asset { id } ... on ErrorResult { message } } }';
+  /** @returns {Promise<any>} the data of a mutation with one `$file` */
+  async send(query, name, type, bytes) {
     const form = new FormData();
-    form.append('operations', JSON.stringify({ query, variables: { input: [{ file: null }] } }));
-    form.append('map', JSON.stringify({ 0: ['variables.input.0.file'] }));
+    form.append('operations', JSON.stringify({ query, variables: { file: null } }));
+    form.append('map', JSON.stringify({ 0: ['variables.file'] }));
     form.append('0', new Blob([bytes], { type }), name);
     const response = await fetch(this.url, { method: 'POST', headers: this.#headers(''), body: form });
     const { data, errors } = await response.json();
-    if (!data?.createAssets[0].id) throw new Error(JSON.stringify(errors ?? data));
-    return data.createAssets[0].id;
+    if (errors) throw new Error(JSON.stringify(errors));
+    return data;
+  }
+
+  /** @returns {Promise<string>} id of the asset that a file becomes */
+  async upload(name, type, bytes) {
+    const query =
+      'mutation ($file: Upload!) { createAssets(input: [{ file: $file }]) { ... on Asset { id } ... on ErrorResult { message } } }';
+    return (await this.send(query, name, type, bytes)).createAssets[0].id;
   }
 
   #headers(channelToken) {
@@ -143,4 +173,4 @@ class Admin {
   }
 }
 
-module.exports = { Admin, Vendure, connectionOf, dropDatabase, newDatabase, sql };
+module.exports = { Admin, Vendure, environmentOf, dropDatabase, newDatabase, runImport, sql };

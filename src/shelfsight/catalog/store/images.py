@@ -31,12 +31,24 @@ def add(
     """
     lock(connection, channel_id)
     check_takes_images(connection, channel_id, product_id)
-    has = select(images.c.sha256).where(images.c.channel_id == channel_id, images.c.product_id == product_id)
-    had = set(connection.scalars(has.where(images.c.sha256.in_([picture.sha256 for picture in pictures]))))
-    new = list({picture.sha256: picture for picture in pictures if picture.sha256 not in had}.values())
-    record(
-        connection, channel_id, [Entry(ChangeKind.IMAGE_ADDED, product_id, picture.sha256) for picture in new], stamp
+    return add_each(connection, channel_id, pictures, stamp)
+
+
+def add_each(connection: Connection, channel_id: str, pictures: Sequence[Image], stamp: Stamp) -> list[Image]:
+    """Add images to the products that they name, which are active; return those that were not there.
+
+    Raises:
+        NotFoundError: there is no such channel.
+    """
+    lock(connection, channel_id)
+    has = select(images.c.product_id, images.c.sha256).where(
+        images.c.channel_id == channel_id, images.c.product_id.in_({picture.product_id for picture in pictures})
     )
+    had = {(row.product_id, row.sha256) for row in connection.execute(has)}
+    named = {(picture.product_id, picture.sha256): picture for picture in pictures}
+    new = [picture for key, picture in named.items() if key not in had]
+    entries = [Entry(ChangeKind.IMAGE_ADDED, picture.product_id, picture.sha256) for picture in new]
+    record(connection, channel_id, entries, stamp)
     if new:
         connection.execute(insert(images), [_row(channel_id, picture) for picture in new])
     return new

@@ -179,12 +179,10 @@ def page_among(
     connection: Connection, channel_id: str, among: Collection[str], *, text: str, after: str | None, limit: int
 ) -> list[Product]:
     """Return what `page` does of the active products, looking at those with an id of `among` alone."""
-    rows = select(products).where(
-        products.c.channel_id == channel_id,
-        products.c.id.in_(sorted(each for each in among if after is None or each > after)),
-        products.c.deleted_at == 0,
-        _has(text),
-    )
+    ids = products.c.id.in_(sorted(among))
+    rows = select(products).where(products.c.channel_id == channel_id, ids, products.c.deleted_at == 0, _has(text))
+    if after is not None:
+        rows = rows.where(products.c.id > after)
     return [_product(row) for row in connection.execute(rows.order_by(products.c.id).limit(limit))]
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FORBIDDEN = "FORBIDDEN"
 MIME_TYPE = "MIME_TYPE_ERROR"
 LOOKS_OTHERWISE = "LOOKS_OTHERWISE"
-"""Reason of an error: a file's kind is permitted, and its first bytes look like another; ours, Vendure says the same."""
+"""Reason of an error: a file's kind is permitted, and its first bytes look like another; ours."""
 CHANNEL_NOT_FOUND = "CHANNEL_NOT_FOUND"
 ENTITY_NOT_FOUND = "ENTITY_NOT_FOUND"
 USER_INPUT = "USER_INPUT_ERROR"

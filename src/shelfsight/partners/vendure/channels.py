@@ -13,6 +13,7 @@ from shelfsight.partners.vendure.answers import ENTITY_NOT_FOUND, result_of
 if TYPE_CHECKING:
     from shelfsight.partners.vendure.client import VendureClient
 
+_DEFAULT_CODE = "__default_channel__"
 _READS, _WRITES = "ReadChannel", "UpdateChannel"
 
 
@@ -28,6 +29,11 @@ class VendureChannel:
     code: str
     token: str
     permissions: frozenset[str] | None
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is the one that has all assets; Vendure knows it by its code, too."""
+        return self.code == _DEFAULT_CODE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

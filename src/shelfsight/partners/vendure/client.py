@@ -116,6 +116,11 @@ class VendureClient:
     def __repr__(self) -> str:
         return f"VendureClient({self.url!r})"
 
+    @property
+    def has_key(self) -> bool:
+        """Whether an API key is shown, which is of one channel and of no administrator."""
+        return isinstance(self._credentials, ApiKey)
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
@@ -292,7 +297,7 @@ class VendureClient:
         """Return whether Vendure still knows who asks."""
         try:
             # Only an administrator has a `me`; of an API key, which is none, only its own channel knows.
-            who = documents.ACTIVE_CHANNEL if isinstance(self._credentials, ApiKey) else documents.ME
+            who = documents.ACTIVE_CHANNEL if self.has_key else documents.ME
             self._post(who, None, channel)
         except VendureError as exc:
             if exc.reason != FORBIDDEN:

@@ -1,0 +1,172 @@
+"""What the shop's database is like: whether the migration fits it, what it would do, and what is left. Only reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shelfsight.backfill.channel_id.rules import Kind, Mode, identifier, literal
+from shelfsight.backfill.channel_id.script import no_default
+from shelfsight.backfill.channel_id.statements import Table, channels_at, default_channel, tables
+from shelfsight.backfill.rules import spoken
+from shelfsight.backfill.work import Findings, Plan
+from shelfsight.errors import ConflictError, NotFoundError, PartnerError
+
+if TYPE_CHECKING:
+    from shelfsight.backfill.channel_id.rules import Names
+    from shelfsight.backfill.channel_id.store import Shop
+
+_SHOWN = 20
+_ROWS_PER_S = {Mode.TRANSACTIONAL: 150_000, Mode.ONLINE: 130_000}
+"""Of the three tables together, on a machine of 2025; see docs/benchmarks.md."""
+
+
+def check(shop: Shop, names: Names) -> None:
+    """Return if the migration fits the database.
+
+    Raises:
+        NotFoundError: a table, a column or the default channel is not there.
+        ConflictError: the column is there with another type.
+        PartnerError: a table is no ordinary one, has no unique id, or is not ours to change.
+        DatabaseError: the server does not answer.
+    """
+    check_tables(shop, names)
+    channel_type = _type(shop, channels_at(names), "id")
+    for table in tables(names):
+        if not shop.value(f"pg_has_role((SELECT relowner FROM pg_class WHERE oid = {table.oid}), 'USAGE')"):
+            raise PartnerError(f"table {table.name} belongs to somebody else: connect as its owner")
+        found = _type(shop, table.at, names.column)
+        if found not in {None, channel_type}:
+            raise ConflictError(
+                f"{names.column} of {table.name} is {found}, and ids of {names.channels} are {channel_type}: "
+                "name another column with --column"
+            )
+    if shop.value(f"{default_channel(names)} IS NULL"):
+        raise NotFoundError(no_default(names))
+
+
+def check_tables(shop: Shop, names: Names) -> None:
+    """Return if every table is there with the columns that it must have; raises as `check`."""
+    for name, columns in names.required().items():
+        at = f"{identifier(names.schema)}.{identifier(name)}"
+        kind = shop.value(f"(SELECT relkind::text FROM pg_class WHERE oid = to_regclass({literal(at)}))")
+        if kind is None:
+            raise NotFoundError(f"table {name} is not in schema {names.schema}: see --help for how to name it")
+        if kind != "r":
+            raise PartnerError(f"{name} of schema {names.schema} is no ordinary table: this cannot migrate it")
+        for column in columns:
+            if _type(shop, at, column) is None:
+                raise NotFoundError(f"table {name} has no column {column}: see --help for how to name it")
+        if name != names.ledger and not shop.value(_is_unique(at)):
+            raise PartnerError(f"ids of {name} are not unique by an index: add a primary key first")
+
+
+def survey(shop: Shop, names: Names) -> Findings:
+    """Return what is there and what is left, counted in full."""
+    counts: dict[str, int] = {}
+    left: dict[str, int] = {}
+    for table in tables(names):
+        has_column = shop.value(table.has_column)
+        total, empty = shop.rows(
+            f"SELECT count(*), count(*) - count({f't.{table.column}' if has_column else 'NULL'}) FROM {table.at} t"
+        )[0]
+        counts[f"rows of {table.name}"] = total
+        left[f"rows of {table.name} without a channel"] = empty
+        for what, is_there in (
+            ("NOT NULL", table.not_null),
+            ("valid foreign key", table.has_valid_key),
+            ("valid index", table.has_valid_index),
+        ):
+            left[f"{what} of {table.name}"] = 0 if shop.value(is_there) else 1
+    return Findings(counts=counts, open=left)
+
+
+def rehearse(shop: Shop, names: Names) -> tuple[Findings, list[str]]:
+    """Return what a run would do, counted in full, and what the operator should know before."""
+    findings = survey(shop, names)
+    counts, warnings = dict(findings.counts), []
+    for table in tables(names):
+        has_column = shop.value(table.has_column)
+        entries = table.entries(f"t.{table.column} IS NULL" if has_column else "true")
+        shop.run(f"DROP TABLE IF EXISTS pg_temp.{table.map}")
+        shop.run(f"CREATE TEMPORARY TABLE {table.map} AS {entries}")
+        counts[f"rows of {table.name} that the ledger knows"] = shop.value(
+            f"(SELECT count(*) FROM pg_temp.{table.map})"
+        )
+        if table.kind is Kind.PAYMENT:
+            counts[f"rows of {table.name} that have a purchase"] = _with_purchase(shop, table, has_column=has_column)
+        warnings += conflict_warnings(shop, table)
+    return Findings(counts=counts, open=findings.open), warnings
+
+
+def conflict_warnings(shop: Shop, table: Table) -> list[str]:
+    """Return what is odd in the ledger; the rows without a channel must be in the map."""
+    warnings = []
+    if shop.value(f"EXISTS (SELECT FROM pg_temp.{table.map} WHERE has_more)"):
+        ids = [row[0] for row in shop.rows(table.conflicts())]
+        if ids:
+            first = ", ".join(ids[:_SHOWN]) + (" …" if len(ids) > _SHOWN else "")
+            warnings.append(
+                f"the ledger has {len(ids):,} of {table.name} in two channels; its first entry counts: {first}"
+            )
+    strangers = shop.rows(table.strangers())[0][0]
+    if strangers:
+        warnings.append(f"{strangers:,} entries of {table.names.source(table.kind)} name no channel that is there")
+    return warnings
+
+
+def plan(shop: Shop, names: Names, mode: Mode) -> Plan:
+    """Return what a run would do, by the server's own estimates."""
+    rows = size = 0
+    facts = []
+    for table in tables(names):
+        count, size_bytes = shop.rows(
+            f"SELECT greatest(reltuples, 0)::bigint, pg_table_size(oid)::bigint FROM pg_class WHERE oid = {table.oid}"
+        )[0]
+        is_done = "complete" if shop.value(table.is_complete) else "to be done"
+        facts.append((table.name, f"about {count:,} rows, {_megabytes(size_bytes)}, {is_done}"))
+        if is_done != "complete":
+            rows, size = rows + count, size + size_bytes
+    if mode is Mode.ONLINE:
+        locks = "each for a moment only (15 ms at most); pages of rows are locked for about 20 ms"
+    else:
+        locks = "all three tables from the beginning to the end: who writes or reads there waits"
+    return Plan(
+        facts=[
+            *facts,
+            ("Mode", mode.value),
+            ("Locks", locks),
+            ("Expected time", f"about {spoken(rows / _ROWS_PER_S[mode])}"),
+            ("Expected growth", f"at most {_megabytes(size)} of tables, and {_megabytes(rows * 8)} of indexes"),
+        ]
+    )
+
+
+def _with_purchase(shop: Shop, table: Table, *, has_column: bool) -> int:
+    names = table.names
+    purchases = Table(names, Kind.PURCHASE)
+    empty = f"t.{table.column} IS NULL AND " if has_column else ""
+    count: int = shop.rows(
+        f"SELECT count(*) FROM {table.at} t JOIN {purchases.at} p ON p.id = t.{identifier(names.purchase_column)} "
+        f"WHERE {empty}NOT EXISTS (SELECT FROM pg_temp.{table.map} m WHERE m.id = t.id)"
+    )[0][0]
+    return count
+
+
+def _type(shop: Shop, at: str, column: str) -> str | None:
+    found: str | None = shop.value(
+        "(SELECT format_type(atttypid, atttypmod) FROM pg_attribute "
+        f"WHERE attrelid = to_regclass({literal(at)}) AND attname = {literal(column)} AND NOT attisdropped)"
+    )
+    return found
+
+
+def _is_unique(at: str) -> str:
+    return (
+        "EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] "
+        f"WHERE i.indrelid = to_regclass({literal(at)}) AND a.attname = 'id' AND i.indisunique AND i.indisvalid "
+        "AND i.indnkeyatts = 1 AND i.indpred IS NULL)"
+    )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"

@@ -1,0 +1,475 @@
+"""The SQL of the migration, as steps that know when they are done. Pure.
+
+The same text is sent by us and printed for psql, so names and texts are written into it, quoted, and nothing is a
+parameter. A body is PL/pgSQL, which can ask the catalogue and act on what it says in one transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+from shelfsight.backfill.channel_id.rules import (
+    FILL_ORDER,
+    LOCK_ORDER,
+    Kind,
+    Names,
+    dollar,
+    identifier,
+    literal,
+    named,
+)
+
+NOTED = "shelfsight_channel_id_noted"
+"""The table of rows that a trigger gave a channel, before the ledger knew of them."""
+
+_AT_ONCE = 500
+"""Rows corrected in one transaction."""
+
+COMMENT = "added by shelfsight backfill channel-id"
+
+
+class How(StrEnum):
+    """What a step needs."""
+
+    BRIEF = "brief"
+    """A lock that others wait behind: for a moment only, and given up when it does not come at once."""
+    SCAN = "scan"
+    """To read a whole table, under a lock that stops no writer."""
+    INDEX = "index"
+    """A statement that must be no part of a transaction: `CREATE INDEX CONCURRENTLY`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A part of the migration.
+
+    Attributes:
+        done: an expression that says whether there is nothing to do.
+        body: PL/pgSQL that does it; of an index, the statement.
+    """
+
+    title: str
+    how: How
+    done: str
+    body: str
+
+
+class Table:
+    """One of the three tables, in SQL."""
+
+    def __init__(self, names: Names, kind: Kind) -> None:
+        """Take the table of `kind`."""
+        self.names, self.kind, self.name = names, kind, names.table(kind)
+        self.at = f"{identifier(names.schema)}.{identifier(self.name)}"
+        self.column = identifier(names.column)
+        self.oid = f"to_regclass({literal(self.at)})"
+        self.map = f"shelfsight_map_of_{kind.value}"
+
+    @cached_property
+    def has_column(self) -> str:
+        """Whether the column is there."""
+        return f"EXISTS ({self._attribute})"
+
+    @cached_property
+    def not_null(self) -> str:
+        """Whether no row can be without a channel, and none is."""
+        return (
+            f"(EXISTS ({self._attribute} AND attnotnull) AND NOT EXISTS (SELECT FROM pg_constraint WHERE "
+            f"conrelid = {self.oid} AND contype = 'n' AND NOT convalidated AND conkey = ARRAY[{self._number}]))"
+        )
+
+    @cached_property
+    def has_check(self) -> str:
+        """Whether the constraint is there that stands for NOT NULL, validated or not."""
+        return f"EXISTS ({self._checks})"
+
+    @cached_property
+    def has_valid_check(self) -> str:
+        """Whether it is there, and every row keeps it."""
+        return f"EXISTS ({self._checks} AND convalidated)"
+
+    @cached_property
+    def has_key(self) -> str:
+        """Whether there is a foreign key, validated or not."""
+        return f"EXISTS ({self.keys})"
+
+    @cached_property
+    def has_valid_key(self) -> str:
+        """Whether there is a foreign key, and every row keeps it."""
+        return f"EXISTS ({self.keys} AND convalidated)"
+
+    @cached_property
+    def has_valid_index(self) -> str:
+        """Whether there is an index of the whole column that is used."""
+        return (
+            f"EXISTS (SELECT FROM pg_index WHERE indrelid = {self.oid} AND indisvalid AND indisready "
+            f"AND indpred IS NULL AND indkey[0] = {self._number})"
+        )
+
+    @cached_property
+    def has_trigger(self) -> str:
+        """Whether rows of code that does not know the column get a channel."""
+        return (
+            f"EXISTS (SELECT FROM pg_trigger WHERE tgrelid = {self.oid} AND tgname = {literal(self.trigger)} "
+            "AND NOT tgisinternal)"
+        )
+
+    @cached_property
+    def is_ours(self) -> str:
+        """Whether this migration added the column."""
+        return f"coalesce(col_description({self.oid}, ({self._number})::int) = {literal(COMMENT)}, false)"
+
+    @cached_property
+    def is_complete(self) -> str:
+        """Whether column, NOT NULL, foreign key and index are there, and valid."""
+        return f"({self.not_null} AND {self.has_valid_key} AND {self.has_valid_index})"
+
+    @property
+    def trigger(self) -> str:
+        """The name of the trigger, and of its function."""
+        return named("shelfsight_fill", self.name)
+
+    @property
+    def check(self) -> str:
+        """The name of the constraint that stands for NOT NULL until that is there."""
+        return named("CK", self.name, "_channel_there")
+
+    @property
+    def key(self) -> str:
+        """The name of the foreign key."""
+        return named("FK", self.name)
+
+    @property
+    def index(self) -> str:
+        """The name of the index."""
+        return named("IDX", self.name)
+
+    def value(self, row: str) -> str:
+        """Return the channel of a row: the ledger's, its purchase's, or the default one."""
+        found = [f"(SELECT m.channel FROM pg_temp.{self.map} m WHERE m.id = {row}.id)", *self.of_purchase(row)]
+        return f"coalesce({', '.join(found)}, {default_channel(self.names)})"
+
+    def given(self, row: str) -> str:
+        """Return the channel of a new row, of which the ledger knows nothing yet."""
+        return f"coalesce({', '.join([*self.of_purchase(row), default_channel(self.names)])})"
+
+    def entries(self, condition: str) -> str:
+        """Return a query of what the ledger says of rows: `id`, `channel` by the first entry, `has_more` of them."""
+        names = self.names
+        return (
+            "SELECT DISTINCT ON (t.id) t.id, c.id AS channel, "
+            f"coalesce(lead(t.id) OVER (ORDER BY t.id, e.id) = t.id, false) AS has_more FROM {self.at} t "
+            f"JOIN {self._ledger} e ON e.{identifier(names.source_id_column)}::text = t.id::text "
+            f"AND e.{identifier(names.source_type_column)} = {literal(names.source(self.kind))} "
+            f"JOIN {channels_at(names)} c ON c.id = e.{identifier(names.ledger_channel_column)} "
+            f"WHERE {condition} ORDER BY t.id, e.id"
+        )
+
+    def fill_map(self) -> list[str]:
+        """Return statements that put down what the ledger says of the rows without a channel."""
+        return [
+            f"DROP TABLE IF EXISTS pg_temp.{self.map}",
+            f"CREATE TEMPORARY TABLE {self.map} AS {self.entries(f't.{self.column} IS NULL')}",
+            f"ALTER TABLE pg_temp.{self.map} ADD PRIMARY KEY (id)",
+            f"ANALYZE pg_temp.{self.map}",
+        ]
+
+    def conflicts(self) -> str:
+        """Return a query of rows in the map that the ledger has in two channels: `id`, as text, in their order."""
+        names = self.names
+        return (
+            f"SELECT m.id::text FROM pg_temp.{self.map} m WHERE m.has_more AND EXISTS "
+            f"(SELECT FROM {self._ledger} e WHERE e.{identifier(names.source_id_column)}::text = m.id::text "
+            f"AND e.{identifier(names.source_type_column)} = {literal(names.source(self.kind))} "
+            f"AND e.{identifier(names.ledger_channel_column)} <> m.channel) ORDER BY m.id"
+        )
+
+    def strangers(self) -> str:
+        """Return a query of how many entries name a channel that is not there."""
+        channel = f"e.{identifier(self.names.ledger_channel_column)}"
+        return (
+            f"SELECT count(*) FROM {self._ledger} e WHERE e.{identifier(self.names.source_type_column)} = "
+            f"{literal(self.names.source(self.kind))} "
+            f"AND NOT EXISTS (SELECT FROM {channels_at(self.names)} c WHERE c.id = {channel})"
+        )
+
+    def update(self, condition: str = "") -> str:
+        """Return the statement that gives rows without a channel one."""
+        where = f" AND {condition}" if condition else ""
+        return f"UPDATE {self.at} t SET {self.column} = {self.value('t')} WHERE t.{self.column} IS NULL{where}"
+
+    def of_purchase(self, row: str) -> list[str]:
+        """Return an expression of a payment's purchase's channel; nothing for other rows."""
+        if self.kind is not Kind.PAYMENT:
+            return []
+        purchases = Table(self.names, Kind.PURCHASE)
+        purchase = f"{row}.{identifier(self.names.purchase_column)}"
+        return [f"(SELECT p.{self.column} FROM {purchases.at} p WHERE p.id = {purchase})"]
+
+    @property
+    def _ledger(self) -> str:
+        return f"{identifier(self.names.schema)}.{identifier(self.names.ledger)}"
+
+    @property
+    def _attribute(self) -> str:
+        name = literal(self.names.column)
+        return f"SELECT FROM pg_attribute WHERE attrelid = {self.oid} AND attname = {name} AND NOT attisdropped"
+
+    @property
+    def _number(self) -> str:
+        return f"({self._attribute.replace('SELECT FROM', 'SELECT attnum FROM', 1)})"
+
+    @property
+    def _checks(self) -> str:
+        return f"SELECT FROM pg_constraint WHERE conrelid = {self.oid} AND conname = {literal(self.check)}"
+
+    @property
+    def keys(self) -> str:
+        """A query of the foreign keys from the column to the channels."""
+        return (
+            f"SELECT FROM pg_constraint WHERE contype = 'f' AND conrelid = {self.oid} "
+            f"AND confrelid = to_regclass({literal(channels_at(self.names))}) AND conkey = ARRAY[{self._number}]"
+        )
+
+
+def tables(names: Names) -> list[Table]:
+    """Return the tables in the order in which they are locked."""
+    return [Table(names, kind) for kind in LOCK_ORDER]
+
+
+def channels_at(names: Names) -> str:
+    """Return the table of channels."""
+    return f"{identifier(names.schema)}.{identifier(names.channels)}"
+
+
+def noted_at(names: Names) -> str:
+    """Return the table of what triggers did."""
+    return f"{identifier(names.schema)}.{identifier(NOTED)}"
+
+
+def default_channel(names: Names) -> str:
+    """Return an expression of the default channel's id."""
+    code = f"d.{identifier(names.code_column)} = {literal(names.default_channel)}"
+    return f"(SELECT d.id FROM {channels_at(names)} d WHERE {code} ORDER BY d.id LIMIT 1)"
+
+
+def add_column(table: Table) -> Step:
+    """Return the step that adds the column, of the type that channels' ids have."""
+    kind = (
+        "SELECT format_type(atttypid, atttypmod) FROM pg_attribute "
+        f"WHERE attrelid = to_regclass({literal(channels_at(table.names))}) AND attname = 'id'"
+    )
+    add = literal(f"ALTER TABLE {table.at} ADD COLUMN {table.column} ")
+    return Step(
+        title=f"column of {table.name}",
+        how=How.BRIEF,
+        done=table.has_column,
+        body=f"EXECUTE {add} || ({kind}); COMMENT ON COLUMN {table.at}.{table.column} IS {literal(COMMENT)};",
+    )
+
+
+def add_trigger(table: Table) -> Step:
+    """Return the step after which rows of code that does not know the column get a channel, and are noted."""
+    names = table.names
+    function = f"{identifier(names.schema)}.{identifier(table.trigger)}"
+    body = (
+        f"BEGIN NEW.{table.column} := {table.given('NEW')}; "
+        f"INSERT INTO {noted_at(names)} VALUES ({literal(table.kind.value)}, NEW.id::text, NEW.{table.column}::text) "
+        "ON CONFLICT DO NOTHING; RETURN NEW; END"
+    )
+    return Step(
+        title=f"new rows of {table.name}",
+        how=How.BRIEF,
+        done=table.has_trigger,
+        body=(
+            f"CREATE TABLE IF NOT EXISTS {noted_at(names)} "
+            "(kind text, id text, given text, PRIMARY KEY (kind, id)); "
+            f"CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
+            f"SET search_path = pg_catalog, pg_temp AS {dollar(body)}; "
+            f"CREATE TRIGGER {identifier(table.trigger)} BEFORE INSERT ON {table.at} FOR EACH ROW "
+            f"WHEN (NEW.{table.column} IS NULL) EXECUTE FUNCTION {function}();"
+        ),
+    )
+
+
+def drop_trigger(table: Table) -> Step:
+    """Return the step after which nobody gives new rows a channel."""
+    function = f"{identifier(table.names.schema)}.{identifier(table.trigger)}"
+    return Step(
+        title=f"no more filling of {table.name}",
+        how=How.BRIEF,
+        done=f"NOT {table.has_trigger}",
+        body=f"DROP TRIGGER {identifier(table.trigger)} ON {table.at}; DROP FUNCTION {function}();",
+    )
+
+
+def drop_column(table: Table) -> Step:
+    """Return the step that takes the column away, with its key and index."""
+    return Step(
+        title=f"column of {table.name} away",
+        how=How.BRIEF,
+        done=f"NOT {table.has_column}",
+        body=f"ALTER TABLE {table.at} DROP COLUMN {table.column};",
+    )
+
+
+def drop_noted(names: Names) -> Step:
+    """Return the step that takes away what the triggers noted."""
+    return Step(
+        title="notes away",
+        how=How.BRIEF,
+        done=f"to_regclass({literal(noted_at(names))}) IS NULL",
+        body=f"DROP TABLE {noted_at(names)};",
+    )
+
+
+def constrain_online(table: Table) -> list[Step]:
+    """Return the steps to NOT NULL, foreign key and index during which nobody waits for long."""
+    check, alter = identifier(table.check), f"ALTER TABLE {table.at}"
+    return [
+        Step(
+            title=f"check of {table.name}",
+            how=How.BRIEF,
+            done=f"({table.not_null} OR {table.has_check})",
+            body=f"{alter} ADD CONSTRAINT {check} CHECK ({table.column} IS NOT NULL) NOT VALID;",
+        ),
+        Step(
+            title=f"check of all rows of {table.name}",
+            how=How.SCAN,
+            done=f"({table.not_null} OR {table.has_valid_check})",
+            body=f"{alter} VALIDATE CONSTRAINT {check};",
+        ),
+        Step(
+            title=f"NOT NULL of {table.name}",
+            how=How.BRIEF,
+            done=f"({table.not_null} AND NOT {table.has_check})",
+            body=f"{alter} ALTER COLUMN {table.column} SET NOT NULL; {alter} DROP CONSTRAINT IF EXISTS {check};",
+        ),
+        _key(table, " NOT VALID"),
+        _validate_key(table),
+        _drop_invalid_index(table),
+        Step(
+            title=f"index of {table.name}",
+            how=How.INDEX,
+            done=table.has_valid_index,
+            body=f"CREATE INDEX CONCURRENTLY {identifier(table.index)} ON {table.at} ({table.column})",
+        ),
+    ]
+
+
+def constrain_at_once(table: Table) -> list[Step]:
+    """Return the steps to NOT NULL, foreign key and index under a lock that is held anyway."""
+    alter = f"ALTER TABLE {table.at}"
+    drop_check = f"{alter} DROP CONSTRAINT IF EXISTS {identifier(table.check)};"
+    return [
+        Step(
+            title=f"NOT NULL of {table.name}",
+            how=How.SCAN,
+            done="false",
+            body=f"{alter} ALTER COLUMN {table.column} SET NOT NULL; {drop_check}",
+        ),
+        _key(table, ""),
+        _validate_key(table),
+        _drop_invalid_index(table),
+        Step(
+            title=f"index of {table.name}",
+            how=How.SCAN,
+            done=table.has_valid_index,
+            body=f"CREATE INDEX {identifier(table.index)} ON {table.at} ({table.column});",
+        ),
+    ]
+
+
+def lock_all(names: Names) -> Step:
+    """Return the step that locks every table at once; one that does not come soon lets all others go again."""
+    ours = ", ".join(table.at for table in tables(names))
+    return Step(
+        title="locks",
+        how=How.BRIEF,
+        done="false",  # within one transaction alone
+        body=(
+            f"LOCK TABLE {ours} IN ACCESS EXCLUSIVE MODE; "
+            f"LOCK TABLE {channels_at(names)} IN SHARE ROW EXCLUSIVE MODE;"
+        ),
+    )
+
+
+def reconcile(names: Names) -> list[str | Step]:
+    """Return what gives rows that triggers noted the channel that the ledger has said since: statements, and steps.
+
+    A row that somebody has moved to another channel meanwhile stays there.
+    """
+    parts: list[str | Step] = []
+    for table in (Table(names, kind) for kind in FILL_ORDER):
+        found = f"shelfsight_found_of_{table.kind.value}"
+        noted, mine = f"{noted_at(names)} n", f"n.kind = {literal(table.kind.value)}"
+        entries = table.entries(f"t.id::text IN (SELECT n.id FROM {noted} WHERE {mine})")
+        channel = f"coalesce({', '.join(['e.channel', *table.of_purchase('t')])})"
+        wrong = (
+            f"SELECT t.id, f.given, f.channel FROM pg_temp.{found} f JOIN {table.at} t ON t.id = f.id "
+            f"WHERE t.{table.column}::text = f.given AND t.{table.column} <> f.channel"
+        )
+        parts += [
+            f"DROP TABLE IF EXISTS pg_temp.{found}",
+            (
+                f"CREATE TEMPORARY TABLE {found} AS SELECT t.id, n.given, {channel} AS channel FROM {noted} "
+                f"JOIN {table.at} t ON t.id::text = n.id LEFT JOIN ({entries}) e ON e.id = t.id WHERE {mine}"
+            ),
+            Step(
+                title=f"rows of {table.name} written meanwhile",
+                how=How.BRIEF,
+                done=f"NOT EXISTS ({wrong})",
+                body=(
+                    f"UPDATE {table.at} t SET {table.column} = w.channel FROM ({wrong} LIMIT {_AT_ONCE}) w "
+                    f"WHERE t.id = w.id AND t.{table.column}::text = w.given;"
+                ),
+            ),
+        ]
+    return parts
+
+
+def settle(names: Names, *, fill: bool) -> list[str | Step]:
+    """Return what is done at the end: new rows are looked at again, and triggers taken away that shall not go on."""
+    if fill:
+        return reconcile(names)
+    return [*(drop_trigger(table) for table in tables(names)), *reconcile(names), drop_noted(names)]
+
+
+def _key(table: Table, how: str) -> Step:
+    return Step(
+        title=f"foreign key of {table.name}",
+        how=How.BRIEF,
+        done=table.has_key,
+        body=(
+            f"ALTER TABLE {table.at} ADD CONSTRAINT {identifier(table.key)} FOREIGN KEY ({table.column}) "
+            f"REFERENCES {channels_at(table.names)} (id){how};"
+        ),
+    )
+
+
+def _validate_key(table: Table) -> Step:
+    name = f"SELECT quote_ident(conname) {table.keys.removeprefix('SELECT ')} ORDER BY conname LIMIT 1"
+    return Step(
+        title=f"foreign key of all rows of {table.name}",
+        how=How.SCAN,
+        done=table.has_valid_key,
+        body=f"EXECUTE {literal(f'ALTER TABLE {table.at} VALIDATE CONSTRAINT ')} || ({name});",
+    )
+
+
+def _drop_invalid_index(table: Table) -> Step:
+    index = f"{identifier(table.names.schema)}.{identifier(table.index)}"
+    invalid = f"SELECT FROM pg_index WHERE indexrelid = to_regclass({literal(index)}) AND NOT indisvalid"
+    return Step(
+        title=f"broken index of {table.name}",
+        how=How.BRIEF,
+        done=f"NOT EXISTS ({invalid})",
+        body=f"DROP INDEX {index};",
+    )
+
+
+def turn(names: Names) -> str:
+    """Return an expression that is true for one session at a time, until that ends."""
+    return f"pg_try_advisory_lock(hashtextextended({literal('shelfsight channel-id ' + names.schema)}, 0))"

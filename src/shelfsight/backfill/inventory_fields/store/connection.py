@@ -1,0 +1,119 @@
+"""A connection to the shop's database, used by one thread, made again when it was lost."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from shelfsight.errors import DatabaseError, PartnerError, ShelfsightError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from psycopg import Connection, Cursor
+
+    from shelfsight.settings import PostgresSettings
+
+_CONNECTS_WITHIN_S = 10
+_SETTINGS = {
+    # Less than `deadlock_timeout`: where we and the shop wait for each other, we are the one that steps back.
+    "lock_timeout": "500ms",
+    "statement_timeout": "0",  # a role may have one that is too short for looking at the whole table
+    "idle_session_timeout": "0",
+    "timezone": "UTC",
+    "work_mem": "128MB",
+}
+_ROW_ERRORS = (psycopg.errors.IntegrityError, psycopg.errors.DataError, psycopg.errors.RaiseException)
+"""What a trigger or a constraint says about a row; it would be so again at the next try."""
+
+
+class RowError(ShelfsightError):
+    """At least one row of a statement may not be as it says; nothing was changed."""
+
+
+class Connected:
+    """A connection, made when it is first used. Every statement is a transaction of its own.
+
+    Attributes:
+        times: so often it was made; what is temporary is gone after each time.
+    """
+
+    def __init__(self, settings: PostgresSettings) -> None:
+        """Connect to what `settings` name, later."""
+        self._settings = settings
+        self._connection: Connection[Any] | None = None
+        self.times = 0
+
+    @contextmanager
+    def cursor(self) -> Iterator[Cursor[Any]]:
+        """Yield a cursor.
+
+        Raises:
+            RowError: a constraint or trigger refuses a row.
+            DatabaseError: it is lost, something is locked, or there was a deadlock: a later try may work.
+            PartnerError: it refuses, and would again.
+        """
+        try:
+            with self._open().cursor() as cursor:
+                yield cursor
+        except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
+            raise DatabaseError(f"PostgreSQL did not do it ({first_line(exc)})") from exc
+        except _ROW_ERRORS as exc:
+            raise RowError(first_line(exc)) from exc
+        except psycopg.Error as exc:
+            raise PartnerError(f"PostgreSQL refuses: {first_line(exc)}") from exc
+
+    def one(self, query: str, parameters: Mapping[str, Any] | None = None) -> tuple[Any, ...]:
+        """Return the only row of an answer; raises as `cursor`."""
+        return self.all(query, parameters)[0]
+
+    def all(self, query: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Return the rows of an answer; raises as `cursor`."""
+        with self.cursor() as cursor:
+            return cursor.execute(query.encode(), parameters).fetchall()
+
+    def change(self, query: str, parameters: Mapping[str, Any] | None = None) -> int:
+        """Return how many rows a statement has changed; raises as `cursor`."""
+        with self.cursor() as cursor:
+            return cursor.execute(query.encode(), parameters).rowcount
+
+    def process(self) -> int:
+        """Return the number of the server's process; raises as `cursor`."""
+        with self.cursor() as cursor:
+            return cursor.connection.info.backend_pid
+
+    def close(self) -> None:
+        """Close it."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _open(self) -> Connection[Any]:
+        if self._connection is None or self._connection.closed:
+            one = self._settings
+            try:
+                self._connection = psycopg.connect(
+                    host=one.host,
+                    port=one.port,
+                    dbname=one.database,
+                    user=one.user,
+                    password=one.password,
+                    connect_timeout=_CONNECTS_WITHIN_S,
+                    application_name="shelfsight backfill",
+                    autocommit=True,
+                )
+                for name, value in _SETTINGS.items():
+                    self._connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+            except psycopg.Error as exc:
+                self.close()
+                where = f"{one.database} at {one.host}:{one.port} as {one.user}"
+                raise DatabaseError(f"PostgreSQL cannot be used ({where}): {first_line(exc)}") from exc
+            self.times += 1
+        return self._connection
+
+
+def first_line(error: Exception) -> str:
+    """Return what the database itself said, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__

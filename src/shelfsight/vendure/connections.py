@@ -1,0 +1,209 @@
+"""Connects channels with those of Vendure servers, checked there first; each with an entry in the audit."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from shelfsight.access import audit
+from shelfsight.catalog.store import changes, channels
+from shelfsight.database import clock
+from shelfsight.errors import ConflictError, VendureAccessError
+from shelfsight.partners.vendure import documents
+from shelfsight.partners.vendure.channels import model_fields
+from shelfsight.partners.vendure.client import VendureClient
+from shelfsight.partners.vendure.credentials import ApiKey, Login
+from shelfsight.vendure import product_store, store
+from shelfsight.vendure.catalogue import check_readable
+from shelfsight.vendure.deploy_channel import check_permissions, find_channel
+from shelfsight.vendure.rules import ConnectedChannel, Sells, Server, SyncState
+from shelfsight.webhooks.rules import SECRET_BYTES, secret_text
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from shelfsight.database.engine import Database
+    from shelfsight.partners.vendure.channels import VendureChannel
+    from shelfsight.webhooks.subscriptions import Asker
+
+_TO_ORDER = frozenset({"CreateOrder", "ReadOrder", "UpdateOrder"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What somebody wants to be connected.
+
+    Attributes:
+        credentials: how Vendure lets us in.
+        vendure_channel: id or code of the channel there.
+        key_token: token of the channel that an API key is of, which works in that one only.
+        new_secret: whether the server's plugin shall sign with another secret from now on.
+    """
+
+    channel: str
+    api_url: str
+    credentials: Login | ApiKey
+    vendure_channel: str
+    key_token: str | None = None
+    sells: Sells = Sells.PRODUCTS
+    deploys: bool = False
+    records_orders: bool = False
+    new_secret: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A connection that was made.
+
+    Attributes:
+        secret: what the server's plugin is to sign with, if it is new; it is never to be had again.
+        user: who we are there.
+    """
+
+    connected: ConnectedChannel
+    secret: str | None = field(repr=False)
+    user: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What Vendure says of a wish."""
+
+    api_url: str
+    channel: VendureChannel
+    user_id: str
+    user: str
+
+
+def client_of(server: Server) -> VendureClient:
+    """Return what asks a server, as the user that it was connected with; to be closed."""
+    if server.username is not None and server.password is not None:
+        return VendureClient(server.api_url, Login(server.username, server.password))
+    return VendureClient(server.api_url, ApiKey(server.api_key or ""))
+
+
+def connect(database: Database, wish: Wish, *, by: Asker) -> Made:
+    """Connect a channel, or change how it is; everything of it is looked at soon.
+
+    Raises:
+        NotFoundError: there is no such channel, here or there.
+        ConflictError: it is connected with another one, or that one with another channel.
+        UsageError: the address is none.
+        VendureError: Vendure does not know who asks, or lacks what is needed.
+        UnavailableError: it does not answer.
+    """
+    with database.read() as tx:
+        channels.get(tx, wish.channel)
+    found = _looked_up(wish)
+    with database.write(actor=by.actor) as tx:
+        changes.lock(tx, wish.channel)
+        server, secret = _server(tx, wish, found)
+        before = _before(tx, wish, server, found)
+        now = clock.now(tx)
+        store.put_server(tx, server, at=now, by=by.actor)
+        connected = ConnectedChannel(
+            channel=wish.channel,
+            server=server,
+            vendure_channel=found.channel.id,
+            token=found.channel.token,
+            sells=wish.sells,
+            deploys=wish.deploys,
+            records_orders=wish.records_orders,
+            created_at=now if before is None else before.created_at,
+            created_by=by.actor if before is None else before.created_by,
+            state=SyncState(scan_at=now),
+        )
+        store.put_channel(tx, connected)
+        options = {"sells": wish.sells, "deploys": wish.deploys, "orders": wish.records_orders}
+        _audit(tx, "vendure_connected", connected, by, user=found.user, new_secret=secret is not None, **options)
+    return Made(connected=connected, secret=secret, user=found.user)
+
+
+def disconnect(database: Database, channel_id: str, *, by: Asker) -> ConnectedChannel:
+    """Forget how a channel is connected; its products stay, and go on where they are when it is connected again.
+
+    Raises:
+        NotFoundError: it is not connected.
+    """
+    with database.write(actor=by.actor) as tx:
+        changes.lock(tx, channel_id)
+        connected = store.get(tx, channel_id)
+        product_store.forget_marks(tx, channel_id)
+        product_store.forget_assets(tx, channel_id)  # ids of another server's assets mean other pictures
+        store.delete_channel(tx, connected)
+        _audit(tx, "vendure_disconnected", connected, by)
+    return connected
+
+
+def _looked_up(wish: Wish) -> _Found:
+    """Return what is to be known of the channel there, after trying what will be asked of it."""
+    with VendureClient(wish.api_url, wish.credentials) as client:
+        channel = find_channel(client, wish.vendure_channel, key_token=wish.key_token)
+        me = client.query(documents.ME, channel=channel.token)["me"]
+        check_readable(client, channel.token)
+        if wish.deploys:
+            check_permissions(channel)
+            model_fields(client, channel)
+        if wish.records_orders:
+            _check_orders(channel)
+        return _Found(api_url=client.url, channel=channel, user_id=str(me["id"]), user=str(me["identifier"]))
+
+
+def _check_orders(channel: VendureChannel) -> None:
+    """Check that we may place orders, as far as Vendure says; of API keys it does not."""
+    lacking = sorted(_TO_ORDER - channel.permissions) if channel.permissions is not None else []
+    if lacking:
+        raise VendureAccessError(
+            f"we may place no orders in Vendure's channel {channel.id}: "
+            f"give our role there the permissions {', '.join(lacking)}"
+        )
+
+
+def _server(tx: Connection, wish: Wish, found: _Found) -> tuple[Server, str | None]:
+    """Return the server with the credentials of the wish, and its secret if that is new."""
+    before = store.server_at(tx, found.api_url)
+    new_secret = secret_text(secrets.token_bytes(SECRET_BYTES)) if before is None or wish.new_secret else None
+    server = Server(
+        id=secrets.token_hex(8) if before is None else before.id,
+        api_url=found.api_url,
+        secret=new_secret or (before.secret if before else ""),
+        user_id=found.user_id,
+    )
+    match wish.credentials:
+        case Login(username, password):
+            return replace(server, username=username, password=password), new_secret
+        case ApiKey(key):
+            return replace(server, api_key=key), new_secret
+
+
+def _before(tx: Connection, wish: Wish, server: Server, found: _Found) -> ConnectedChannel | None:
+    """Return how the channel is connected already, None if it is not.
+
+    Raises:
+        ConflictError: one of the two channels is connected with another.
+    """
+    ours, theirs = store.find(tx, wish.channel), store.by_theirs(tx, server.id, found.channel.id)
+    if ours is not None and (ours.server.id, ours.vendure_channel) != (server.id, found.channel.id):
+        raise ConflictError(
+            f"channel {wish.channel} is connected with channel {ours.vendure_channel} of {ours.server.api_url}: "
+            f"run `shelfsight vendure disconnect {wish.channel}` first"
+        )
+    if theirs is not None and theirs.channel != wish.channel:
+        raise ConflictError(
+            f"channel {found.channel.id} of {found.api_url} is connected with channel {theirs.channel}: "
+            f"run `shelfsight vendure disconnect {theirs.channel}` first"
+        )
+    return ours
+
+
+def _audit(tx: Connection, action: str, connected: ConnectedChannel, by: Asker, **details: object) -> None:
+    audit.record(
+        tx,
+        actor=by.actor,
+        action=action,
+        channel=connected.channel,
+        subject=connected.server.id,
+        address=by.address,
+        details={"api": connected.server.api_url, "vendure_channel": connected.vendure_channel, **details},
+    )

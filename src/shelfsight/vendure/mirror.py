@@ -1,0 +1,135 @@
+"""Lets a channel's fields in Vendure follow the channel here: status, version, and files where models are deployed.
+
+It compares, and writes what differs: nothing is lost by a worker that dies, and of many changes the last one counts.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import structlog
+
+from shelfsight.bundle.documents import parse_object
+from shelfsight.database import clock
+from shelfsight.errors import PublishConflictError, ShelfsightError
+from shelfsight.partners.vendure.channels import model_fields, set_model_fields
+from shelfsight.registry.layout import version_folder
+from shelfsight.registry.lease import held
+from shelfsight.vendure import mirror_store as store
+from shelfsight.vendure import store as connections
+from shelfsight.vendure.connections import client_of
+from shelfsight.vendure.deploy import ModelFiles, deploy
+from shelfsight.vendure.deploy_channel import find_channel
+from shelfsight.vendure.deploy_rules import weight_paths
+from shelfsight.vendure.rounds import Work
+from shelfsight.vendure.rules import retry_after
+from shelfsight.vendure.versions import clean_up
+
+if TYPE_CHECKING:
+    from shelfsight.catalog.images import Stores
+    from shelfsight.database.engine import Database
+    from shelfsight.partners.vendure.channels import VendureChannel
+    from shelfsight.partners.vendure.client import VendureClient
+    from shelfsight.storage import Storage
+    from shelfsight.vendure.mirror_store import Mirrored
+    from shelfsight.vendure.rules import ConnectedChannel
+
+KEPT = 2
+"""Versions that stay in Vendure: the active one, and one to go back to."""
+
+_log = structlog.get_logger()
+
+
+def mirror(stores: Stores) -> Work:
+    """Return the work of telling Vendure how every connected channel is."""
+    return Work(
+        name="vendure_mirror",
+        due=lambda: _due(stores.database),
+        do=lambda channel: tell(stores, channel),
+    )
+
+
+def tell(stores: Stores, channel: str) -> None:
+    """Tell Vendure how a channel is, unless another process is at it; write how that went.
+
+    Raises:
+        DatabaseError: the database does not answer.
+    """
+    with stores.database.read() as tx:
+        mirrored = store.get(tx, channel)
+    try:
+        with held(stores.database, f"mirror:{channel}") as lease:
+            _tell(stores, channel, mirrored)
+            with stores.database.write() as tx:
+                lease.check(tx)
+                store.note_told(tx, channel, mirrored.now)
+    except PublishConflictError:
+        return
+    except ShelfsightError as exc:
+        _log.warning("vendure_not_told", channel=channel, reason=str(exc))
+        attempts = mirrored.attempts + 1
+        with stores.database.write() as tx:
+            again_at = clock.now(tx) + retry_after(attempts)
+            store.note_failed(tx, channel, str(exc), attempts=attempts, again_at=again_at)
+
+
+def _due(database: Database) -> list[str]:
+    with database.read() as tx:
+        return store.due_channels(tx, clock.now(tx))
+
+
+def _tell(stores: Stores, channel: str, mirrored: Mirrored) -> None:
+    with stores.database.read() as tx:
+        connected = connections.get(tx, channel)
+    with client_of(connected.server) as client:
+        there = find_channel(client, connected.vendure_channel, key_token=connected.token)
+        is_new = mirrored.now.version != mirrored.told.version
+        if connected.deploys and is_new and mirrored.now.version is not None:
+            _deploy(stores.storage, client, connected, there, mirrored.now.version)
+        _set_fields(client, there, connected, mirrored)
+
+
+def _deploy(
+    storage: Storage, client: VendureClient, connected: ConnectedChannel, there: VendureChannel, version: str
+) -> None:
+    files = model_files(storage, connected.channel, version.removeprefix("v"))
+    report = deploy(client, files, channel=there, version=version)
+    clean_up(client, there, keep=KEPT)
+    _log.info("vendure_deployed", channel=connected.channel, version=version, outcome=report.outcome.value)
+
+
+def model_files(storage: Storage, channel: str, version: str) -> ModelFiles:
+    """Return the files of a published version that a browser loads.
+
+    Raises:
+        NotFoundError: it has no TensorFlow.js model, or is gone.
+        BundleError: its `model.json` is damaged.
+        StorageError: the storage does not answer.
+    """
+    folder = version_folder(channel, version)
+    model = storage.get(f"{folder}/model.json")
+    names = map(posixpath.basename, weight_paths(parse_object(model, "model.json")))
+    return ModelFiles(
+        model=model,
+        weights={name: storage.get(f"{folder}/{name}") for name in names},
+        metadata=storage.get(f"{folder}/metadata.json"),
+    )
+
+
+def _set_fields(
+    client: VendureClient, there: VendureChannel, connected: ConnectedChannel, mirrored: Mirrored
+) -> None:
+    """Set the fields that say how the channel is; where models are deployed, those that name files stay."""
+    before = model_fields(client, there)
+    wanted = replace(before, status=mirrored.now.status)
+    if not connected.deploys:
+        wanted = replace(
+            wanted,
+            version=mirrored.now.version,
+            last_trained=mirrored.now.trained_at,
+            base_url=mirrored.base_url,
+        )
+    if wanted != before:
+        set_model_fields(client, there, wanted)

@@ -1,0 +1,197 @@
+"""Takes over what has changed in Vendure: products whole, with their pictures, or not at all.
+
+What is here already is not fetched again. A sync that is killed is gone on with by the next one, from the products
+that were taken over: each has a fingerprint of what it was in Vendure then. One process at a time syncs a channel, by
+a lease that is checked in the transactions that write.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from shelfsight.database import clock
+from shelfsight.errors import DatabaseError, PublishConflictError, ShelfsightError
+from shelfsight.registry.lease import held
+from shelfsight.vendure import product_store, store
+from shelfsight.vendure.catalogue import BATCH, their_channel
+from shelfsight.vendure.connections import client_of
+from shelfsight.vendure.rules import NAMED_MOST, SCAN_EVERY, Plan, mark_of, plan, retry_after
+from shelfsight.vendure.take_over import TakeOver, batches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shelfsight.catalog.images import Stores
+    from shelfsight.registry.lease import Lease
+    from shelfsight.vendure.catalogue import TheirChannel
+    from shelfsight.vendure.rules import ConnectedChannel, Glance
+    from shelfsight.vendure.take_over import Refusal
+
+_log = structlog.get_logger()
+
+
+class Progress(Protocol):
+    """Hears how far a sync is."""
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        """Begin with a stage of so many products, None = nobody knows."""
+
+    def advance(self, steps: int = 1) -> None:
+        """Note that so many more are done."""
+
+
+class Silence:
+    """Tells nobody how far a sync is."""
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        """Tell nobody."""
+
+    def advance(self, steps: int = 1) -> None:
+        """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a sync is to do.
+
+    Attributes:
+        named: only what events have named.
+        full: read everything, also what has not changed, and try pictures again that were refused.
+        allow_deletions: delete also more than half of the products.
+    """
+
+    named: bool = False
+    full: bool = False
+    allow_deletions: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncResult:
+    """What a sync did: how many products of ours it added, changed, restored and deleted.
+
+    Attributes:
+        seen: products of Vendure that were looked at.
+        pictures: that were fetched.
+        refused: products and pictures that cannot be taken over; they do not change by waiting.
+        put_off: products whose pictures cannot be fetched now; the next sync tries again.
+    """
+
+    seen: int = 0
+    added: int = 0
+    changed: int = 0
+    restored: int = 0
+    deleted: int = 0
+    pictures: int = 0
+    refused: tuple[Refusal, ...] = ()
+    put_off: tuple[Refusal, ...] = ()
+
+
+def sync_lease(channel_id: str) -> str:
+    """Return the name of the lease of whoever syncs a channel."""
+    return f"vendure:{channel_id}"
+
+
+def sync(stores: Stores, channel_id: str, order: Order, progress: Progress | None = None) -> SyncResult:
+    """Let a channel's products be as Vendure has them; write how it went.
+
+    Raises:
+        NotFoundError: the channel is not connected.
+        PublishConflictError: another process syncs it.
+        ConflictError: more than half of its products would be deleted.
+        VendureError: Vendure refuses.
+        UnavailableError: Vendure, database or storage do not answer; what is done stays.
+    """
+    with held(stores.database, sync_lease(channel_id)) as lease:
+        with stores.database.read() as tx:
+            connected, began = store.get(tx, channel_id), clock.now(tx)
+            named = store.wanted_of(tx, channel_id, NAMED_MOST + 1) if order.named else {}
+        if len(named) > NAMED_MOST:
+            order, named = replace(order, named=False), {}
+        try:
+            result = _Sync(stores, connected, lease, order).run(list(named), progress or Silence())
+        except PublishConflictError:  # another has taken over: how it goes is for that one to write
+            raise
+        except ShelfsightError as exc:
+            _note_failed(stores, connected, exc)
+            raise
+        with stores.database.write() as tx:
+            lease.check(tx)
+            now = clock.now(tx)
+            if order.named:
+                store.forget_wanted(tx, channel_id, named)
+            else:
+                store.forget_all_wanted(tx, channel_id, began)
+            store.note_synced(tx, channel_id, now, scan_at=None if order.named else now + SCAN_EVERY)
+    _tell(channel_id, result)
+    return result
+
+
+class _Sync:
+    """One sync of one channel, while its lease is held."""
+
+    def __init__(self, stores: Stores, connected: ConnectedChannel, lease: Lease, order: Order) -> None:
+        self._stores = stores
+        self._connected = connected
+        self._lease = lease
+        self._order = order
+
+    def run(self, named: list[str], progress: Progress) -> SyncResult:
+        with client_of(self._connected.server) as client:
+            progress.stage("Looking at Vendure")
+            theirs = their_channel(client, self._connected.token, self._connected.sells)
+            seen, todo = self._plan(theirs, named)
+            missing = todo.missing if self._order.named else _without(todo.missing, theirs)
+            take_over = TakeOver(self._stores, self._connected, self._lease)
+            take_over.withdraw((*todo.withdrawn, *missing), allow_all=self._order.allow_deletions)
+            if self._order.full:
+                take_over.forget_refusals()
+            progress.stage("Products", len(todo.changed))
+            read = (theirs.read(batch) for batch in batches(todo.changed, BATCH))
+            for count in take_over.products(read, theirs.conditions):
+                progress.advance(count)
+        return SyncResult(seen=seen, **take_over.counts, **take_over.problems)
+
+    def _plan(self, theirs: TheirChannel, named: list[str]) -> tuple[int, Plan]:
+        """Return how many products of Vendure were looked at, and what is to be done."""
+        with self._stores.database.read() as tx:
+            known = product_store.marks(tx, self._connected.channel)
+        if not known and not self._order.named:  # everything is to be read whole: a glance at it would cost as much
+            ids = theirs.ids()
+            return len(ids), Plan(changed=tuple(ids), withdrawn=(), missing=())
+        glances = self._glances(theirs, named)
+        marks = {one: mark_of(glance, theirs.conditions) for one, glance in glances.items()}
+        asked = frozenset(named) if self._order.named else None
+        return len(glances), plan(marks, known, named=asked, full=self._order.full)
+
+    def _glances(self, theirs: TheirChannel, named: list[str]) -> dict[str, Glance]:
+        if not self._order.named:
+            return theirs.glances()
+        found = (theirs.read(batch) for batch in batches(named, BATCH))
+        return {one: details.glance for some in found for one, details in some.items()}
+
+
+def _without(missing: Sequence[str], theirs: TheirChannel) -> list[str]:
+    """Return which products are really not there: one that moved between two pages of a list was not listed."""
+    there = {one for batch in batches(missing, BATCH) for one in theirs.read(batch)}
+    return [one for one in missing if one not in there]
+
+
+def _note_failed(stores: Stores, connected: ConnectedChannel, error: ShelfsightError) -> None:
+    attempts = connected.state.attempts + 1
+    with suppress(DatabaseError), stores.database.write() as tx:  # that it failed is told in any case
+        retry_at = clock.now(tx) + retry_after(attempts)
+        store.note_failed(tx, connected.channel, str(error), attempts=attempts, retry_at=retry_at)
+    _log.warning("vendure_sync_failed", channel=connected.channel, attempts=attempts, reason=str(error))
+
+
+def _tell(channel_id: str, result: SyncResult) -> None:
+    counts = {name: getattr(result, name) for name in ("added", "changed", "restored", "deleted", "pictures")}
+    (_log.info if any(counts.values()) else _log.debug)("vendure_synced", channel=channel_id, **counts)
+    for one in (*result.refused, *result.put_off):
+        _log.warning(
+            "vendure_not_taken", channel=channel_id, product=one.product_id, asset=one.asset, reason=one.reason
+        )

@@ -1,0 +1,47 @@
+"""The work of following Vendure: what events name at once, everything every ten minutes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from shelfsight.database import clock
+from shelfsight.errors import PublishConflictError
+from shelfsight.registry.lease import is_held
+from shelfsight.vendure import store
+from shelfsight.vendure.rounds import Work
+from shelfsight.vendure.sync import Order, sync, sync_lease
+
+if TYPE_CHECKING:
+    from shelfsight.catalog.images import Stores
+    from shelfsight.database.engine import Database
+
+_log = structlog.get_logger()
+
+
+def syncs(stores: Stores) -> Work:
+    """Return the work of syncing every channel that is connected."""
+    return Work(name="vendure_sync", due=lambda: _due(stores.database), do=lambda channel: sync_due(stores, channel))
+
+
+def sync_due(stores: Stores, channel: str) -> None:
+    """Sync what is due of a channel, unless another process is at it.
+
+    Raises:
+        As of `sync`, which has written it.
+    """
+    with stores.database.read() as tx:
+        connected = store.find(tx, channel)
+        is_scan = connected is not None and connected.state.scan_at <= clock.now(tx)
+    if connected is None or is_held(stores.database, sync_lease(channel)):
+        return
+    try:
+        sync(stores, channel, Order(named=not is_scan))
+    except PublishConflictError as exc:
+        _log.debug("vendure_sync_left_to_another", channel=channel, reason=str(exc))
+
+
+def _due(database: Database) -> list[str]:
+    with database.read() as tx:
+        return store.due(tx, clock.now(tx))

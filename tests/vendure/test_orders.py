@@ -1,0 +1,160 @@
+"""Sales of tills on their way to a real Vendure."""
+
+from __future__ import annotations
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shelfsight.database import clock
+from shelfsight.errors import NotFoundError
+from shelfsight.storage import open_storage
+from shelfsight.till.rules import NewLine, NewSale
+from shelfsight.till.sales import book
+from shelfsight.vendure import order_store
+from shelfsight.vendure.order_rules import OrderState
+from shelfsight.vendure.orders import orders, place_due
+from tests.vendure.connected import CHANNEL, ConnectedShop, make_shop
+from tests.vendure.till_channel import add_shipping, count_stock, orders_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shelfsight.database.engine import Database
+    from shelfsight.vendure.order_store import OrderRow
+    from tests.vendure.server import VendureServer
+
+
+class Till:
+    """A channel whose sales become orders, and which sells milk."""
+
+    def __init__(self, shop: ConnectedShop) -> None:
+        """Connect it, and take over the milk."""
+        self.shop = shop
+        self.milk = shop.vendure.product(shop.there, "Milk", skus=["MILK"], price=139)
+        count_stock(shop.vendure, shop.there, self.milk, is_counted=False)
+        add_shipping(shop.vendure, shop.there)
+        shop.connect(records_orders=True)
+        shop.sync()
+
+    def sell(self, quantity: str = "1") -> str:
+        """Sell milk, and return the id of the sale."""
+        with self.shop.database.read() as tx:
+            now = clock.now(tx)
+        sale = NewSale(id=uuid.uuid4().hex, at=now, lines=(NewLine(product_id=self.milk, quantity=Decimal(quantity)),))
+        book(self.shop.database, CHANNEL, [sale], actor="owner")
+        return sale.id
+
+    def place(self) -> None:
+        """Do what is due."""
+        place_due(self.shop.database, CHANNEL)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something to do."""
+        return orders(self.shop.database).due() == [CHANNEL]
+
+    def rows(self) -> dict[str, OrderRow]:
+        """Return what became of each sale."""
+        with self.shop.database.read() as tx:
+            return {row.sale_id: row for row in order_store.listed(tx, CHANNEL, list(OrderState))}
+
+    def placed(self) -> list[str]:
+        """Return the sales that Vendure has orders of, each as often as it has."""
+        there = orders_of(self.shop.vendure, self.shop.there)
+        return sorted(payment["transactionId"] for order in there for payment in order["payments"])
+
+
+@pytest.fixture
+def till(vendure: VendureServer, database: Database, tmp_path: Path) -> Till:
+    """A till whose sales become orders from now on."""
+    till = Till(make_shop(vendure, database, open_storage(tmp_path / "assets")))
+    till.place()
+    return till
+
+
+def test_a_sale_becomes_one_order(till: Till) -> None:
+    assert not till.is_due
+    sales = [till.sell("3"), till.sell()]
+    assert till.is_due
+    till.place()
+    assert not till.is_due
+    till.place()
+    assert till.placed() == sorted(sales)
+    assert {row.state for row in till.rows().values()} == {OrderState.PLACED}
+    codes = {order["code"] for order in orders_of(till.shop.vendure, till.shop.there)}
+    assert {row.order_code for row in till.rows().values()} == codes
+
+
+def test_sales_of_before_and_of_while_it_was_off_become_none(till: Till) -> None:
+    till.shop.connect(records_orders=False)
+    till.sell()
+    assert not till.is_due
+    till.shop.connect(records_orders=True)
+    till.place()
+    sale = till.sell()
+    till.place()
+    assert till.placed() == [sale]
+
+
+def test_what_vendure_refuses_is_listed_with_the_reason_until_it_is_tried_again(till: Till) -> None:
+    count_stock(till.shop.vendure, till.shop.there, till.milk, is_counted=True)
+    refused = till.sell()
+    till.place()
+    count_stock(till.shop.vendure, till.shop.there, till.milk, is_counted=False)
+    sold = till.sell()
+    till.place()
+    assert till.placed() == [sold]
+    row = till.rows()[refused]
+    assert row.state is OrderState.REFUSED
+    assert row.error is not None and row.error.startswith("Milk: ") and "insufficient stock" in row.error
+    with till.shop.database.write() as tx:
+        order_store.retry(tx, CHANNEL, refused, clock.now(tx))
+    till.place()
+    assert till.placed() == sorted([refused, sold])
+
+
+def test_only_what_is_not_placed_can_be_tried_again(till: Till) -> None:
+    sale = till.sell()
+    till.place()
+    for one in (sale, "never-sold"):
+        with pytest.raises(NotFoundError, match="waits for no order"), till.shop.database.write() as tx:
+            order_store.retry(tx, CHANNEL, one, clock.now(tx))
+
+
+def test_without_vendure_a_sale_waits_and_is_placed_when_it_is_back(till: Till) -> None:
+    sale = till.sell()
+    till.shop.lose_vendure()
+    till.place()
+    assert not till.is_due
+    row = till.rows()[sale]
+    assert (row.state, row.attempts) == (OrderState.PENDING, 1)
+    assert row.error is not None and "cannot be reached" in row.error
+    till.shop.find_vendure()
+    till.place()
+    assert till.placed() == [sale]
+    assert till.rows()[sale].error is None
+
+
+def test_two_processes_place_each_sale_once(till: Till) -> None:
+    sales = sorted(till.sell() for _ in range(3))
+    with ThreadPoolExecutor(2) as both:
+        for done in [both.submit(till.place) for _ in range(2)]:
+            done.result()
+    till.place()
+    assert till.placed() == sales
+
+
+def test_another_price_at_the_till_is_noted_on_the_order(till: Till) -> None:
+    with till.shop.database.read() as tx:
+        now = clock.now(tx)
+    line = NewLine(product_id=till.milk, quantity=Decimal(1), unit_price=Decimal("1.00"), currency="EUR")
+    book(till.shop.database, CHANNEL, [NewSale(id="cheap-one", at=now, lines=(line,))], actor="owner")
+    till.place()
+    note = "Sold for 1.00 EUR at the till; at Vendure's prices it is 1.39 EUR."
+    assert till.rows()["cheap-one"].note == note
+    [order] = orders_of(till.shop.vendure, till.shop.there)
+    assert note in [entry["data"].get("note") for entry in order["history"]["items"]]

@@ -1,0 +1,258 @@
+"""What changes in a real Vendure arrives here: each kind of change, with its pictures, and nothing else."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import update
+
+from shelfsight.catalog.images import Upload, add_images, read_image
+from shelfsight.catalog.rules import ProductDetails, Stamp
+from shelfsight.catalog.store import due, products
+from shelfsight.database.tables import vendure_servers
+from shelfsight.errors import ConflictError, NotFoundError, PublishConflictError, VendureAccessError
+from shelfsight.registry.lease import held
+from shelfsight.registry.publish import Registry
+from shelfsight.storage import open_storage
+from shelfsight.vendure.connections import disconnect
+from shelfsight.vendure.rules import Sells
+from shelfsight.vendure.sync import sync_lease
+from tests.vendure.followed import BY, Followed
+from tests.vendure.server import jpeg
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shelfsight.database.engine import Database
+    from tests.vendure.server import VendureServer
+
+RED, GREEN, BLUE, GREY = jpeg((255, 0, 0)), jpeg((0, 255, 0)), jpeg((0, 0, 255)), jpeg((99, 99, 99))
+
+
+def _followed(database: Database, vendure: VendureServer, folder: Path) -> Followed:
+    stores = Registry(database=database, storage=open_storage(folder / "assets"))
+    return Followed(stores, vendure, vendure.channel())
+
+
+@pytest.fixture
+def shop(sqlite: Database, vendure: VendureServer, tmp_path: Path) -> Followed:
+    """Two channels that are not connected yet, ours in SQLite."""
+    return _followed(sqlite, vendure, tmp_path)
+
+
+@pytest.fixture
+def each_shop(database: Database, vendure: VendureServer, tmp_path: Path) -> Followed:
+    """The same on both kinds of database, one after the other."""
+    return _followed(database, vendure, tmp_path)
+
+
+def digest(picture: bytes) -> str:
+    return sha256(picture).hexdigest()
+
+
+def test_the_first_sync_takes_everything_over_and_the_next_one_finds_nothing_to_do(each_shop: Followed) -> None:
+    shop = each_shop
+    tea = shop.server.product(shop.theirs, "Tea", [RED, GREEN], skus=["T-1", "T-2"], price=199)
+    cup = shop.server.product(shop.theirs, "Tasse für Tee 🍵", [RED])
+    shop.connect()
+    result = shop.sync()
+    assert (result.seen, result.added, result.pictures, result.refused) == (2, 2, 3, ())
+    found = shop.products
+    assert set(found) == {tea, cup}
+    assert (found[tea].name, found[tea].sku, found[tea].barcodes) == ("Tea", "T-1", ("T-2",))
+    assert (found[tea].price, found[tea].currency) == (Decimal("1.99"), "EUR")
+    assert found[cup].name == "Tasse für Tee 🍵"
+    assert shop.pictures(tea) == {digest(RED), digest(GREEN)}
+    assert shop.pictures(cup) == {digest(RED)}
+    assert read_image(shop.stores.storage, "default", digest(GREEN)) == GREEN
+    before = shop.history()
+    assert before[:2] == [("product-added", tea), ("product-added", cup)]
+    with shop.stores.database.read() as tx:
+        assert due.get(tx, "default").train_at is not None  # the usual wait for a training has begun
+    again = shop.sync()
+    assert (again.seen, again.added, again.changed, again.pictures) == (2, 0, 0, 0)
+    assert shop.history() == before
+
+
+def test_what_changes_there_arrives_at_the_next_look(each_shop: Followed) -> None:
+    shop = each_shop
+    names = ("tea", "cup", "pot", "tray", "far", "sold out")
+    tea, cup, pot, tray, far, sold_out = (
+        shop.server.product(shop.theirs, name, [RED], skus=[f"{name}-1"]) for name in names
+    )
+    (green,) = shop.server.pictures([GREEN], shop.theirs)
+    shop.update(pot, assetIds=[green], featuredAssetId=green)
+    elsewhere = shop.server.product(shop.server.channel("other"), "elsewhere", [BLUE], skus=["E"])
+    shop.connect()
+    shop.sync()
+    revision = len(shop.history())
+
+    shop.rename(tea, "Green tea")
+    shop.update_variant(shop.variants(cup)["cup-1"], price=555)
+    shop.delete_assets([green])  # product.updatedAt stays
+    shop.update(tray, enabled=False)
+    shop.remove_from_channel([far])  # stays, too
+    shop.delete(sold_out)
+    shop.server.assign_products([elsewhere], shop.theirs)  # stays, too
+    result = shop.sync()
+
+    assert (result.added, result.changed, result.deleted, result.pictures) == (1, 2, 3, 1)
+    found = shop.products
+    assert set(found) == {tea, cup, pot, elsewhere}
+    assert (found[tea].name, found[cup].price) == ("Green tea", Decimal("5.55"))
+    assert shop.pictures(pot) == set()
+    assert shop.pictures(elsewhere) == {digest(BLUE)}
+    assert sorted(shop.history(revision)) == sorted(
+        [
+            ("product-changed", tea),
+            ("product-changed", cup),
+            ("image-removed", pot),
+            ("product-deleted", tray),
+            ("product-deleted", far),
+            ("product-deleted", sold_out),
+            ("product-added", elsewhere),
+            ("image-added", elsewhere),
+        ]
+    )
+
+    shop.update(tray, enabled=True)
+    shop.server.assign_products([far], shop.theirs)
+    back = shop.sync()
+    assert (back.restored, back.pictures) == (2, 0)  # their pictures are here
+    assert set(shop.products) == {tea, cup, pot, elsewhere, tray, far}
+
+
+def test_variants_are_products_of_their_own(shop: Followed) -> None:
+    tea = shop.server.product(shop.theirs, "Tea", [RED], skus=["S", "L", "XL"])
+    variants = shop.variants(tea)
+    (green,) = shop.server.pictures([GREEN], shop.theirs)
+    shop.update_variant(variants["L"], assetIds=[green], featuredAssetId=green, price=300)
+    shop.connect(Sells.VARIANTS)
+    shop.sync()
+    small, large, huge = (f"{tea}-{variants[sku]}" for sku in ("S", "L", "XL"))
+    assert set(shop.products) == {small, large, huge}
+    assert (shop.products[large].sku, shop.products[large].price) == ("L", Decimal("3.00"))
+    assert (shop.pictures(small), shop.pictures(large)) == ({digest(RED)}, {digest(GREEN)})
+
+    shop.update_variant(variants["S"], enabled=False)
+    shop.delete_assets([green])
+    result = shop.sync()
+    assert (result.deleted, set(shop.products)) == (1, {large, huge})
+    assert shop.pictures(large) == {digest(RED)}
+    shop.update_variant(variants["S"], enabled=True)
+    assert shop.sync().restored == 1
+
+
+def test_events_bring_the_products_they_name_and_no_others(shop: Followed) -> None:
+    tea, cup, pot = (shop.server.product(shop.theirs, name, [RED]) for name in ("tea", "cup", "pot"))
+    shop.connect()
+    shop.sync()
+    shop.rename(tea, "Green tea")
+    shop.rename(cup, "Mug")
+    shop.delete(pot)
+    new = shop.server.product(shop.theirs, "new", [GREEN])
+    shop.want(tea, pot, new, "999999")
+    result = shop.sync(named=True)
+    assert (result.seen, result.changed, result.deleted, result.added) == (2, 1, 1, 1)
+    assert {product.name for product in shop.products.values()} == {"Green tea", "cup", "new"}
+    assert shop.wanted() == set()
+    assert shop.sync().changed == 1
+    assert shop.products[cup].name == "Mug"
+
+
+def test_what_people_made_here_stays_as_it_is(shop: Followed) -> None:
+    tea = shop.server.product(shop.theirs, "Tea", [RED])
+    cup = shop.server.product(shop.theirs, "Cup", [GREEN])
+    by_hand = Stamp(actor="maria", at=shop.now())
+    with shop.stores.database.write(actor="maria") as tx:
+        products.add(tx, "default", tea, ProductDetails(name="Our own tea"), by_hand)
+        products.add(tx, "default", "own", ProductDetails(name="Our own cup"), by_hand)
+    shop.connect()
+    result = shop.sync()
+    assert [(one.product_id, one.asset) for one in result.refused] == [(tea, None)]
+    assert "did not come from Vendure" in result.refused[0].reason
+    assert shop.products[tea].name == "Our own tea"
+    assert shop.pictures(tea) == set()
+
+    add_images(shop.stores, "default", cup, [Upload(name="x.jpg", data=BLUE)], by_hand)
+    shop.update(cup, assetIds=[])
+    shop.delete(tea)
+    shop.sync()
+    assert shop.pictures(cup) == {digest(BLUE)}
+    assert set(shop.products) == {tea, cup, "own"}
+
+
+def test_a_shop_is_not_emptied_by_an_answer_that_is(shop: Followed) -> None:
+    ids = [shop.server.product(shop.theirs, f"p{number}", [RED]) for number in range(3)]
+    shop.connect()
+    shop.sync()
+    shop.remove_from_channel(ids)
+    for named in (True, False):
+        shop.want(*ids)
+        with pytest.raises(ConflictError, match=r"3 of the 3 products .* --allow-deletions"):
+            shop.sync(named=named)
+        assert set(shop.products) == set(ids)
+        assert shop.wanted() == set(ids)
+    state = shop.state().state
+    assert state.attempts == 2
+    assert state.error is not None
+    assert "--allow-deletions" in state.error
+    assert shop.sync(allow_deletions=True).deleted == 3
+    assert shop.products == {}
+    assert (shop.state().state.attempts, shop.state().state.error, shop.wanted()) == (0, None, set())
+
+
+def test_pictures_that_cannot_be_used_are_told_and_stop_nothing(shop: Followed) -> None:
+    tiny = jpeg((1, 2, 3), size=8)
+    tea = shop.server.product(shop.theirs, "Tea", [tiny, RED])
+    shop.connect()
+    first = shop.sync()
+    assert [(one.product_id, one.reason[:9]) for one in first.refused] == [(tea, "too small")]
+    assert shop.pictures(tea) == {digest(RED)}
+    shop.rename(tea, "Green tea")
+    second = shop.sync()
+    assert (second.pictures, len(second.refused)) == (0, 1)  # it is not fetched again
+    again = shop.sync(full=True)
+    assert (again.pictures, len(again.refused)) == (1, 1)  # unless somebody asks for that
+
+
+def test_after_a_connection_was_made_anew_products_go_on_where_they_were(shop: Followed) -> None:
+    tea, cup, pot = (shop.server.product(shop.theirs, name, [RED]) for name in ("tea", "cup", "pot"))
+    shop.connect()
+    shop.sync()
+    disconnect(shop.stores.database, "default", by=BY)
+    with pytest.raises(NotFoundError, match="not connected"):
+        shop.sync()
+    assert set(shop.products) == {tea, cup, pot}
+    shop.delete(pot)
+    revision = len(shop.history())
+    shop.connect()
+    shop.sync()
+    assert shop.history(revision) == [("product-deleted", pot)]
+
+
+def test_one_sync_of_a_channel_runs_at_a_time(shop: Followed) -> None:
+    shop.connect()
+    with (
+        held(shop.stores.database, sync_lease("default")),
+        pytest.raises(PublishConflictError, match="a sync of default with Vendure is running"),
+    ):
+        shop.sync()
+    assert shop.state().state.attempts == 0  # that is no failure
+    shop.sync()
+
+
+def test_a_failure_is_written_and_tried_again_later(shop: Followed) -> None:
+    shop.connect(credentials=shop.server.administrator(["ReadProduct"], [shop.theirs.id]))
+    shop.sync()
+    with shop.stores.database.write() as tx:
+        tx.execute(update(vendure_servers).values(password="changed there"))
+    with pytest.raises(VendureAccessError, match="check name and password"):
+        shop.sync()
+    state = shop.state().state
+    assert (state.attempts, state.error is not None) == (1, True)
+    assert state.retry_at is not None
+    assert state.retry_at > shop.now()
