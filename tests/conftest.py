@@ -15,13 +15,13 @@ from sqlalchemy import text
 
 from shelfsight.database import migrate
 from shelfsight.database.engine import Database, open_database
-from tests.servers import s3_server
+from tests.servers import mongodb_server, s3_server
 from tests.tiny import tiny_backbone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.servers import S3Server
+    from tests.servers import MongoServer, S3Server
     from tests.vendure.server import VendureServer
 
 settings.register_profile("shelfsight", deadline=None, derandomize=True)  # machines here are busy
@@ -131,6 +131,13 @@ def vendure(postgresql_url: str) -> Iterator[VendureServer]:
     if not is_installed():
         pytest.skip(NEEDS)
     with vendure_server(postgresql_url) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def mongodb() -> Iterator[MongoServer]:
+    """A real MongoDB server; one for the run of a worker."""
+    with mongodb_server() as running:
         yield running
 
 

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from contextlib import contextmanager
@@ -48,6 +49,38 @@ def s3_server() -> Iterator[S3Server]:
         yield server
     finally:
         process.kill()  # it takes ten seconds to end by itself, and its data goes anyway
+        process.wait()
+        shutil.rmtree(data, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class MongoServer:
+    """A MongoDB server; `uri` names a user who may do everything."""
+
+    uri: str = field(repr=False)
+    host: str
+
+
+@contextmanager
+def mongodb_server() -> Iterator[MongoServer]:
+    """Yield a running mongod that wants a password; it is killed and its data removed when the block ends."""
+    from pymongo import MongoClient
+
+    data = Path(tempfile.mkdtemp(prefix="shelfsight-mongodb-"))
+    (port,) = _free_ports(1)
+    binary = Path(sysconfig.get_paths()["purelib"]) / "fiftyone" / "db" / "bin" / "mongod"
+    command = [str(binary), f"--dbpath={data}", f"--port={port}", "--bind_ip=127.0.0.1", "--auth", "--nounixsocket"]
+    with (data / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        host = f"127.0.0.1:{port}"
+        # Whoever comes from this machine before there is a user may make the first one.
+        within_ms = _READY_WITHIN_S * 1000
+        with MongoClient[dict[str, object]](f"mongodb://{host}", serverSelectionTimeoutMS=within_ms) as client:
+            client.admin.command("createUser", "owner", pwd="owner-secret", roles=["root"])
+        yield MongoServer(uri=f"mongodb://owner:owner-secret@{host}/?authSource=admin", host=host)
+    finally:
+        process.kill()
         process.wait()
         shutil.rmtree(data, ignore_errors=True)
 

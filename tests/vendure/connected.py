@@ -37,9 +37,7 @@ class ConnectedShop:
 
     def connect(self, **options: Any) -> None:
         """Connect the two, or change how they are connected."""
-        wish = Wish(
-            channel=CHANNEL, api_url=self.vendure.api, credentials=SUPERADMIN, vendure_channel=self.there.id
-        )
+        wish = Wish(channel=CHANNEL, api_url=self.vendure.api, credentials=SUPERADMIN, vendure_channel=self.there.id)
         connect(self.database, replace(wish, **options), by=SOMEBODY)
 
     def sync(self) -> SyncResult:

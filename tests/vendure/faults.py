@@ -50,7 +50,7 @@ class Fault(httpx2.BaseTransport):
 
 @contextmanager
 def held(api: str, operation: str) -> Iterator[tuple[str, threading.Event]]:
-    """Yield the address of a proxy before an API that keeps the first request of an operation, and when it has one."""
+    """Yield the address of a proxy that keeps the first request of an operation, and what is set when it does."""
     is_held, over = threading.Event(), threading.Event()
     real = httpx2.Client(timeout=60)
 

@@ -19,7 +19,7 @@ from shelfsight.webhooks.subscriptions import Asker
 from tests.vendure.server import SUPERADMIN
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from shelfsight.catalog.rules import Product
@@ -36,6 +36,12 @@ _UPDATE_VARIANTS = "mutation($input: [UpdateProductVariantInput!]!) { updateProd
 _VARIANTS = "query($id: ID!) { product(id: $id) { variants { id sku } } }"
 _DELETE = "mutation($id: ID!) { deleteProduct(id: $id) { result } }"
 _REMOVE = "mutation($input: RemoveProductsFromChannelInput!) { removeProductsFromChannel(input: $input) { id } }"
+_ASSIGN = "mutation($input: AssignProductsToChannelInput!) { assignProductsToChannel(input: $input) { id } }"
+_GROUP = """mutation($input: CreateProductOptionGroupInput!) {
+  createProductOptionGroup(input: $input) { id options { id code } } }"""
+_ADD_GROUP = """mutation($product: ID!, $group: ID!) {
+  addOptionGroupToProduct(productId: $product, optionGroupId: $group) { id } }"""
+_CREATE_VARIANTS = "mutation($input: [CreateProductVariantInput!]!) { createProductVariants(input: $input) { id } }"
 _DELETE_ASSETS = "mutation($input: DeleteAssetsInput!) { deleteAssets(input: $input) { result } }"
 
 
@@ -106,13 +112,38 @@ class Followed:
                 update(vendure_channels).values(scan_at=select(vendure_channels.c.created_at).scalar_subquery())
             )
 
+    def product(
+        self, name: str, pictures: Sequence[bytes] = (), *, skus: Sequence[str] = (), price: int = 100
+    ) -> str:
+        """Return the id of a new product there, with a variant for each SKU, which is its size."""
+        if len(skus) < 2:
+            return self.server.product(self.theirs, name, pictures, skus=skus, price=price)
+        vendure_id = self.server.product(self.theirs, name, pictures)
+        options = [{"code": sku.lower(), "translations": _in_english(sku)} for sku in skus]
+        group = {"code": f"size-{vendure_id}", "translations": _in_english("Size"), "options": options}
+        made = self.server.ask(_GROUP, self.theirs.token, input=group)
+        self.server.ask(_ADD_GROUP, self.theirs.token, product=vendure_id, group=made["id"])
+        ids = {option["code"]: option["id"] for option in made["options"]}
+        variants = [
+            {
+                "productId": vendure_id,
+                "sku": sku,
+                "price": price,
+                "optionIds": [ids[sku.lower()]],
+                "translations": _in_english(f"{name} {sku}"),
+            }
+            for sku in skus
+        ]
+        self.server.ask(_CREATE_VARIANTS, self.theirs.token, input=variants)
+        return vendure_id
+
     def update(self, vendure_id: str, **values: object) -> None:
         """Change a product there."""
         self.server.ask(_UPDATE, self.theirs.token, input={"id": vendure_id, **values})
 
     def rename(self, vendure_id: str, name: str) -> None:
         """Give a product there another name."""
-        self.update(vendure_id, translations=[{"languageCode": "en", "name": name}])
+        self.update(vendure_id, translations=_in_english(name))
 
     def variants(self, vendure_id: str) -> dict[str, str]:
         """Return the ids of a product's variants there, by SKU."""
@@ -129,9 +160,19 @@ class Followed:
 
     def remove_from_channel(self, vendure_ids: Collection[str]) -> None:
         """Take products out of the channel there."""
-        self.server.ask(_REMOVE, input={"productIds": list(vendure_ids), "channelId": self.theirs.id})
+        where = {"productIds": list(vendure_ids), "channelId": self.theirs.id}
+        self.server.ask(_REMOVE, self.theirs.token, input=where)
+
+    def assign_to_channel(self, vendure_ids: Collection[str], other: ShopChannel) -> None:
+        """Put products of another channel into the channel there."""
+        where = {"productIds": list(vendure_ids), "channelId": self.theirs.id}
+        self.server.ask(_ASSIGN, other.token, input=where)
 
     def delete_assets(self, asset_ids: Collection[str]) -> None:
         """Delete pictures there, from everywhere."""
         options = {"assetIds": list(asset_ids), "force": True, "deleteFromAllChannels": True}
         self.server.ask(_DELETE_ASSETS, self.theirs.token, input=options)
+
+
+def _in_english(name: str) -> list[dict[str, str]]:
+    return [{"languageCode": "en", "name": name}]

@@ -20,7 +20,7 @@ from shelfsight.vendure.rules import NAMED_MOST
 from shelfsight.webhooks.rules import headers_of
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 (of the specification)
 BODY = b'{"test": 2432232314}'
 
 

@@ -44,7 +44,9 @@ class Till:
         """Sell milk, and return the id of the sale."""
         with self.shop.database.read() as tx:
             now = clock.now(tx)
-        sale = NewSale(id=uuid.uuid4().hex, at=now, lines=(NewLine(product_id=self.milk, quantity=Decimal(quantity)),))
+        sale = NewSale(
+            id=uuid.uuid4().hex, at=now, lines=(NewLine(product_id=self.milk, quantity=Decimal(quantity)),)
+        )
         book(self.shop.database, CHANNEL, [sale], actor="owner")
         return sale.id
 

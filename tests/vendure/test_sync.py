@@ -55,8 +55,8 @@ def digest(picture: bytes) -> str:
 
 def test_the_first_sync_takes_everything_over_and_the_next_one_finds_nothing_to_do(each_shop: Followed) -> None:
     shop = each_shop
-    tea = shop.server.product(shop.theirs, "Tea", [RED, GREEN], skus=["T-1", "T-2"], price=199)
-    cup = shop.server.product(shop.theirs, "Tasse für Tee 🍵", [RED])
+    tea = shop.product("Tea", [RED, GREEN], skus=["T-1", "T-2"], price=199)
+    cup = shop.product("Tasse für Tee 🍵", [RED])
     shop.connect()
     result = shop.sync()
     assert (result.seen, result.added, result.pictures, result.refused) == (2, 2, 3, ())
@@ -79,13 +79,13 @@ def test_the_first_sync_takes_everything_over_and_the_next_one_finds_nothing_to_
 
 def test_what_changes_there_arrives_at_the_next_look(each_shop: Followed) -> None:
     shop = each_shop
-    names = ("tea", "cup", "pot", "tray", "far", "sold out")
-    tea, cup, pot, tray, far, sold_out = (
-        shop.server.product(shop.theirs, name, [RED], skus=[f"{name}-1"]) for name in names
-    )
+    names = ("tea", "cup", "pot", "tray", "sold out")
+    tea, cup, pot, tray, sold_out = (shop.product(name, [RED], skus=[f"{name}-1"]) for name in names)
     (green,) = shop.server.pictures([GREEN], shop.theirs)
     shop.update(pot, assetIds=[green], featuredAssetId=green)
-    elsewhere = shop.server.product(shop.server.channel("other"), "elsewhere", [BLUE], skus=["E"])
+    other = shop.server.channel("other")
+    elsewhere, far = (shop.server.product(other, name, [BLUE], skus=[name]) for name in ("elsewhere", "far"))
+    shop.assign_to_channel([far], other)
     shop.connect()
     shop.sync()
     revision = len(shop.history())
@@ -96,7 +96,7 @@ def test_what_changes_there_arrives_at_the_next_look(each_shop: Followed) -> Non
     shop.update(tray, enabled=False)
     shop.remove_from_channel([far])  # stays, too
     shop.delete(sold_out)
-    shop.server.assign_products([elsewhere], shop.theirs)  # stays, too
+    shop.assign_to_channel([elsewhere], other)  # stays, too
     result = shop.sync()
 
     assert (result.added, result.changed, result.deleted, result.pictures) == (1, 2, 3, 1)
@@ -119,14 +119,14 @@ def test_what_changes_there_arrives_at_the_next_look(each_shop: Followed) -> Non
     )
 
     shop.update(tray, enabled=True)
-    shop.server.assign_products([far], shop.theirs)
+    shop.assign_to_channel([far], other)
     back = shop.sync()
     assert (back.restored, back.pictures) == (2, 0)  # their pictures are here
     assert set(shop.products) == {tea, cup, pot, elsewhere, tray, far}
 
 
 def test_variants_are_products_of_their_own(shop: Followed) -> None:
-    tea = shop.server.product(shop.theirs, "Tea", [RED], skus=["S", "L", "XL"])
+    tea = shop.product("Tea", [RED], skus=["S", "L", "XL"])
     variants = shop.variants(tea)
     (green,) = shop.server.pictures([GREEN], shop.theirs)
     shop.update_variant(variants["L"], assetIds=[green], featuredAssetId=green, price=300)
@@ -147,13 +147,13 @@ def test_variants_are_products_of_their_own(shop: Followed) -> None:
 
 
 def test_events_bring_the_products_they_name_and_no_others(shop: Followed) -> None:
-    tea, cup, pot = (shop.server.product(shop.theirs, name, [RED]) for name in ("tea", "cup", "pot"))
+    tea, cup, pot = (shop.product(name, [RED]) for name in ("tea", "cup", "pot"))
     shop.connect()
     shop.sync()
     shop.rename(tea, "Green tea")
     shop.rename(cup, "Mug")
     shop.delete(pot)
-    new = shop.server.product(shop.theirs, "new", [GREEN])
+    new = shop.product("new", [GREEN])
     shop.want(tea, pot, new, "999999")
     result = shop.sync(named=True)
     assert (result.seen, result.changed, result.deleted, result.added) == (2, 1, 1, 1)
@@ -164,8 +164,8 @@ def test_events_bring_the_products_they_name_and_no_others(shop: Followed) -> No
 
 
 def test_what_people_made_here_stays_as_it_is(shop: Followed) -> None:
-    tea = shop.server.product(shop.theirs, "Tea", [RED])
-    cup = shop.server.product(shop.theirs, "Cup", [GREEN])
+    tea = shop.product("Tea", [RED])
+    cup = shop.product("Cup", [GREEN])
     by_hand = Stamp(actor="maria", at=shop.now())
     with shop.stores.database.write(actor="maria") as tx:
         products.add(tx, "default", tea, ProductDetails(name="Our own tea"), by_hand)
@@ -186,7 +186,7 @@ def test_what_people_made_here_stays_as_it_is(shop: Followed) -> None:
 
 
 def test_a_shop_is_not_emptied_by_an_answer_that_is(shop: Followed) -> None:
-    ids = [shop.server.product(shop.theirs, f"p{number}", [RED]) for number in range(3)]
+    ids = [shop.product(f"p{number}", [RED]) for number in range(3)]
     shop.connect()
     shop.sync()
     shop.remove_from_channel(ids)
@@ -207,7 +207,7 @@ def test_a_shop_is_not_emptied_by_an_answer_that_is(shop: Followed) -> None:
 
 def test_pictures_that_cannot_be_used_are_told_and_stop_nothing(shop: Followed) -> None:
     tiny = jpeg((1, 2, 3), size=8)
-    tea = shop.server.product(shop.theirs, "Tea", [tiny, RED])
+    tea = shop.product("Tea", [tiny, RED])
     shop.connect()
     first = shop.sync()
     assert [(one.product_id, one.reason[:9]) for one in first.refused] == [(tea, "too small")]
@@ -220,7 +220,7 @@ def test_pictures_that_cannot_be_used_are_told_and_stop_nothing(shop: Followed) 
 
 
 def test_after_a_connection_was_made_anew_products_go_on_where_they_were(shop: Followed) -> None:
-    tea, cup, pot = (shop.server.product(shop.theirs, name, [RED]) for name in ("tea", "cup", "pot"))
+    tea, cup, pot = (shop.product(name, [RED]) for name in ("tea", "cup", "pot"))
     shop.connect()
     shop.sync()
     disconnect(shop.stores.database, "default", by=BY)

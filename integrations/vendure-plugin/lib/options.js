@@ -6,18 +6,12 @@ const SECRET_BYTES_LEAST = 24;
 const HELP = '`shelfsight vendure connect` prints the plugin options to use';
 
 /**
- * @typedef {object} ShelfsightOptions
- * @property {string} url where Shelfsight answers this shop, such as https://shelfsight.example/api/v1/vendure/<server>
- * @property {string} secret signs what is sent there: `whsec_` and base64
- */
-
-/**
  * @param {unknown} options
  * @returns {{ url: string, key: Buffer }} the address without a slash at its end, and the bytes to sign with
  * @throws {Error} one of them cannot be used
  */
 function checkOptions(options) {
-  const { url, secret } = /** @type {Partial<ShelfsightOptions>} */ (options ?? {});
+  const { url, secret } = /** @type {Partial<import('../index').ShelfsightOptions>} */ (options ?? {});
   return { url: checkUrl(url), key: checkSecret(secret) };
 }
 

@@ -23,7 +23,7 @@ class ShelfsightPlugin {
   }
 
   /**
-   * @param {import('./options').ShelfsightOptions} options
+   * @param {import('../index').ShelfsightOptions} options
    * @returns {typeof ShelfsightPlugin} for `plugins` of the configuration
    * @throws {Error} an option cannot be used
    */

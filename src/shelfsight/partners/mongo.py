@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from pymongo import MongoClient, WriteConcern
 from pymongo.errors import (
     ConfigurationError,
-    DuplicateKeyError,
     InvalidURI,
     OperationFailure,
     PyMongoError,
@@ -82,12 +81,9 @@ class Mongo:
         Raises:
             PartnerError: it refuses the user, the password, or what is asked.
             UnavailableError: it does not answer, or has no room.
-            DuplicateKeyError: as the library says it, for whoever asked for it.
         """
         try:
             yield
-        except DuplicateKeyError:
-            raise
         except WriteConcernError as exc:
             raise UnavailableError(f"MongoDB at {self.hosts} did not confirm a write: {_first_line(exc)}") from exc
         except OperationFailure as exc:

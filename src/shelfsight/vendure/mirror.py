@@ -129,7 +129,7 @@ def _set_fields(
             wanted,
             version=mirrored.now.version,
             last_trained=mirrored.now.trained_at,
-            base_url=mirrored.base_url,
+            base_url=mirrored.base_url and f"{mirrored.base_url.rstrip('/')}/model.json",
         )
     if wanted != before:
         set_model_fields(client, there, wanted)

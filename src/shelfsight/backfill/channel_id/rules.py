@@ -88,6 +88,9 @@ class Names:
         }
 
 
+USUAL = Names()
+"""What they are called where nobody says otherwise."""
+
 LOCK_ORDER = (Kind.PAYMENT, Kind.PURCHASE, Kind.ADJUSTMENT)
 """In which tables are locked: an insert of a payment locks it first, and then looks at its purchase."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -51,11 +52,10 @@ class MongoCheckpoints:
         ]
         token = {"$add": [{"$ifNull": ["$lease.token", 0]}, 1]}
         lease = {"token": token, "holder": {"$literal": holder}, "expires_at": _in(lasts_s)}
-        try:
-            with self._mongo.translated():
-                found = self._updated({"_id": name, "$or": is_free}, [{"$set": {"lease": lease}}], upsert=True)
-        except DuplicateKeyError:  # there is one, and it is not free
-            return None
+        with self._mongo.translated():
+            with suppress(DuplicateKeyError):  # another has just added it
+                self._checkpoints.update_one({"_id": name}, {"$setOnInsert": {"lease": None}}, upsert=True)
+            found = self._updated({"_id": name, "$or": is_free}, [{"$set": {"lease": lease}}])
         if found is None:
             return None
         return Claim(name=name, holder=holder, token=found["lease"]["token"], lasts_s=lasts_s)
@@ -113,12 +113,8 @@ class MongoCheckpoints:
         paused_by: str | None = found.get("paused_by")
         return paused_by
 
-    def _updated(
-        self, which: Mapping[str, Any], steps: list[dict[str, Any]], *, upsert: bool = False
-    ) -> dict[str, Any] | None:
-        return self._checkpoints.find_one_and_update(
-            which, steps, upsert=upsert, return_document=ReturnDocument.AFTER
-        )
+    def _updated(self, which: Mapping[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any] | None:
+        return self._checkpoints.find_one_and_update(which, steps, return_document=ReturnDocument.AFTER)
 
 
 def _held_by(claim: Claim) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shelfsight.backfill.channel_id.rules import Mode, Names
+from shelfsight.backfill.channel_id.rules import USUAL, Mode, Names
 
 if TYPE_CHECKING:
     from shelfsight.backfill.channel_id.store import Shop
@@ -45,38 +45,38 @@ def channel_id(
     undo: Annotated[bool, typer.Option("--undo", help="Take the columns away again.")] = False,
     give_up_after: Annotated[float, typer.Option(min=0, help="Seconds to go on trying to get a lock.")] = 600,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    schema: Annotated[str, typer.Option(rich_help_panel=_NAMES)] = Names.schema,
-    column: Annotated[str, typer.Option(help="The new column.", rich_help_panel=_NAMES)] = Names.column,
-    purchases: Annotated[str, typer.Option(rich_help_panel=_NAMES)] = Names.purchases,
-    payments: Annotated[str, typer.Option(rich_help_panel=_NAMES)] = Names.payments,
-    adjustments: Annotated[str, typer.Option(rich_help_panel=_NAMES)] = Names.adjustments,
-    channels: Annotated[str, typer.Option(rich_help_panel=_NAMES)] = Names.channels,
-    ledger: Annotated[str, typer.Option(rich_help_panel=_NAMES)] = Names.ledger,
+    schema: Annotated[str, typer.Option(rich_help_panel=_NAMES)] = USUAL.schema,
+    column: Annotated[str, typer.Option(help="The new column.", rich_help_panel=_NAMES)] = USUAL.column,
+    purchases: Annotated[str, typer.Option(rich_help_panel=_NAMES)] = USUAL.purchases,
+    payments: Annotated[str, typer.Option(rich_help_panel=_NAMES)] = USUAL.payments,
+    adjustments: Annotated[str, typer.Option(rich_help_panel=_NAMES)] = USUAL.adjustments,
+    channels: Annotated[str, typer.Option(rich_help_panel=_NAMES)] = USUAL.channels,
+    ledger: Annotated[str, typer.Option(rich_help_panel=_NAMES)] = USUAL.ledger,
     purchase_column: Annotated[
         str, typer.Option(help="Of a payment, its purchase.", rich_help_panel=_NAMES)
-    ] = Names.purchase_column,
-    code_column: Annotated[str, typer.Option(help="Of a channel.", rich_help_panel=_NAMES)] = Names.code_column,
+    ] = USUAL.purchase_column,
+    code_column: Annotated[str, typer.Option(help="Of a channel.", rich_help_panel=_NAMES)] = USUAL.code_column,
     source_type_column: Annotated[
         str, typer.Option(help="Of an entry of the ledger.", rich_help_panel=_NAMES)
-    ] = Names.source_type_column,
+    ] = USUAL.source_type_column,
     source_id_column: Annotated[
         str, typer.Option(help="Of an entry of the ledger.", rich_help_panel=_NAMES)
-    ] = Names.source_id_column,
+    ] = USUAL.source_id_column,
     ledger_channel_column: Annotated[
         str, typer.Option(help="Of an entry of the ledger.", rich_help_panel=_NAMES)
-    ] = Names.ledger_channel_column,
+    ] = USUAL.ledger_channel_column,
     purchase_source: Annotated[
         str, typer.Option(help="What the ledger calls a purchase.", rich_help_panel=_NAMES)
-    ] = Names.purchase_source,
+    ] = USUAL.purchase_source,
     payment_source: Annotated[
         str, typer.Option(help="What the ledger calls a payment.", rich_help_panel=_NAMES)
-    ] = Names.payment_source,
+    ] = USUAL.payment_source,
     adjustment_source: Annotated[
         str, typer.Option(help="What the ledger calls an adjustment.", rich_help_panel=_NAMES)
-    ] = Names.adjustment_source,
+    ] = USUAL.adjustment_source,
     default_channel: Annotated[
         str, typer.Option(help="Code of the channel for all that no entry tells.", rich_help_panel=_NAMES)
-    ] = Names.default_channel,
+    ] = USUAL.default_channel,
 ) -> None:
     """Give each purchase, payment and stock adjustment the channel that the ledger says, or the default one."""
     from shelfsight.errors import UsageError

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from shelfsight.backfill.inventory_fields.store.connection import Connected
 
 TABLE = "public.products"
-_STRIDES = 4
+_STRIDES = 8
 _IN_ORDER = 0.5
 _DATED = {"timestamp with time zone", "timestamp without time zone", "date"}
 _COUNTED = {"bigint", "integer"}
@@ -60,7 +60,7 @@ class Layout:
         seconds: an expression of `created_at` in whole seconds since 1970, 0 where it is missing; NULL where it is
             no time at all, such as infinity.
         strides: in so many steps neighbouring rows are set. The space that the first frees in a page of the table is
-            there for the second, which then touches no index: less than a third of the growth.
+            there for the second, which then touches no index: a quarter of the growth.
         default: of `deleted_at`.
     """
 

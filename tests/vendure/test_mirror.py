@@ -1,0 +1,168 @@
+"""What a real Vendure is told of a channel here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import select, update
+
+from shelfsight.database.tables import channels, vendure_channels
+from shelfsight.partners.vendure.channels import model_fields
+from shelfsight.registry.publish import Order, Registry, publish
+from shelfsight.registry.versions import roll_back
+from shelfsight.storage import open_storage
+from shelfsight.vendure.deploy_channel import find_channel
+from shelfsight.vendure.deploy_check import check_deployed
+from shelfsight.vendure.mirror import mirror, model_files, tell
+from shelfsight.vendure.versions import list_versions
+from tests.vendure.connected import CHANNEL, ConnectedShop, make_shop
+from tests.vendure.models import model_files as some_model
+from tests.vendure.models import written
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shelfsight.database.engine import Database
+    from shelfsight.partners.vendure.channels import ModelFields
+    from tests.vendure.server import VendureServer
+
+
+class Mirrored:
+    """A connected channel in which versions are published."""
+
+    def __init__(self, shop: ConnectedShop, folder: Path) -> None:
+        """Publish from subfolders of a folder."""
+        self.shop = shop
+        self._folder = folder
+        self._registry = Registry(database=shop.database, storage=shop.storage)
+        self._there = find_channel(shop.vendure.admin, shop.there.id)
+        self._count = 0
+
+    def publish(self) -> str:
+        """Publish another model, and return its version, as it is called there."""
+        self._count += 1
+        folder = written(self._folder / str(self._count), some_model(self._count))
+        return f"v{publish(self._registry, Order(folder=folder, channel=CHANNEL)).version}"
+
+    def roll_back(self) -> str:
+        """Go back to the version before, and return it."""
+        return f"v{roll_back(self._registry, CHANNEL).version}"
+
+    def set_status(self, status: str) -> None:
+        """Let the training of the channel be in a status."""
+        with self.shop.database.write() as tx:
+            tx.execute(update(channels).where(channels.c.id == CHANNEL).values(model_training_status=status))
+
+    def tell(self) -> None:
+        """Do what is due."""
+        assert self.is_due
+        tell(self.shop, CHANNEL)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something to do."""
+        return mirror(self.shop).due() == [CHANNEL]
+
+    @property
+    def fields(self) -> ModelFields:
+        """What Vendure says of the channel."""
+        return model_fields(self.shop.vendure.admin, self._there)
+
+    def versions(self) -> list[tuple[str, bool]]:
+        """Return the versions that are there, the newest first, and which one is active."""
+        found = list_versions(self.shop.vendure.admin, self._there)
+        return [(one.version, one.is_active) for one in found]
+
+    def loads(self) -> bool:
+        """Return whether what is active there loads, and is what is stable here."""
+        [active] = [one for one in list_versions(self.shop.vendure.admin, self._there) if one.is_active]
+        deployed = check_deployed(self.shop.vendure.admin, active.files)
+        return deployed.metadata == model_files(self.shop.storage, CHANNEL, active.version.removeprefix("v")).metadata
+
+
+@pytest.fixture
+def mirrored(vendure: VendureServer, database: Database, tmp_path: Path) -> Mirrored:
+    """A channel whose models are deployed, and which has none yet."""
+    shop = make_shop(vendure, database, open_storage(tmp_path / "assets"))
+    shop.connect(deploys=True)
+    mirrored = Mirrored(shop, tmp_path)
+    mirrored.tell()
+    return mirrored
+
+
+def test_after_each_publish_devices_there_load_the_new_version_and_the_one_before_stays(mirrored: Mirrored) -> None:
+    assert (mirrored.fields.version, mirrored.is_due) == (None, False)
+    versions = []
+    for _ in range(3):
+        versions.append(mirrored.publish())
+        mirrored.tell()
+        assert mirrored.fields.version == versions[-1]
+        assert mirrored.loads()
+        assert not mirrored.is_due
+    assert mirrored.versions() == [(versions[2], True), (versions[1], False)]
+
+
+def test_a_roll_back_here_is_one_there(mirrored: Mirrored) -> None:
+    first = mirrored.publish()
+    mirrored.tell()
+    second = mirrored.publish()
+    mirrored.tell()
+    assert mirrored.roll_back() == first
+    mirrored.tell()
+    assert sorted(mirrored.versions()) == [(first, True), (second, False)]
+
+
+def test_the_status_of_trainings_follows(mirrored: Mirrored) -> None:
+    version = mirrored.publish()
+    mirrored.tell()
+    for status in ("queued", "training", "failed"):
+        mirrored.set_status(status)
+        mirrored.tell()
+        assert (mirrored.fields.status, mirrored.fields.version) == (status, version)
+
+
+def test_without_deploying_the_fields_say_what_is_stable_here_and_where(mirrored: Mirrored) -> None:
+    mirrored.shop.connect(deploys=False)
+    version = mirrored.publish()
+    mirrored.tell()
+    fields = mirrored.fields
+    assert (fields.version, fields.model_id) == (version, None)
+    assert fields.base_url == f"/assets/ml-models/{CHANNEL}/latest/model.json"
+    assert fields.last_trained is not None
+
+
+def test_deploying_that_is_switched_on_later_begins_with_what_is_stable(mirrored: Mirrored) -> None:
+    mirrored.shop.connect(deploys=False)
+    version = mirrored.publish()
+    mirrored.tell()
+    mirrored.shop.connect(deploys=True)
+    mirrored.tell()
+    assert mirrored.versions() == [(version, True)]
+
+
+def test_without_vendure_it_is_noted_and_told_when_it_is_back(mirrored: Mirrored) -> None:
+    version = mirrored.publish()
+    mirrored.shop.lose_vendure()
+    mirrored.tell()
+    assert not mirrored.is_due
+    assert "cannot be reached" in mirror_error(mirrored)
+    mirrored.shop.find_vendure()
+    mirrored.tell()
+    assert (mirrored.fields.version, mirror_error(mirrored)) == (version, "")
+
+
+def test_a_version_without_a_model_for_browsers_says_so_and_the_one_before_stays(mirrored: Mirrored) -> None:
+    first = mirrored.publish()
+    mirrored.tell()
+    second = mirrored.publish()
+    mirrored.shop.storage.delete([f"ml-models/{CHANNEL}/{second}/model.json"])
+    mirrored.tell()
+    assert mirrored.versions() == [(first, True)]
+    assert "model.json" in mirror_error(mirrored)
+
+
+def mirror_error(mirrored: Mirrored) -> str:
+    """Return why it could not be told the last time."""
+    with mirrored.shop.database.read() as tx:
+        return tx.scalar(select(vendure_channels.c.mirror_error)) or ""
