@@ -13,8 +13,8 @@ from shelfsight.vendure.deploy_channel import find_channel
 from shelfsight.vendure.versions import list_versions
 
 if TYPE_CHECKING:
-    from shelfsight.partners.vendure.channels import ModelFields, VendureChannel
     from shelfsight.partners.vendure.client import VendureClient
+    from shelfsight.partners.vendure.records import ModelFields, VendureChannel
     from shelfsight.vendure.deploy import DeployReport
     from shelfsight.vendure.deploy_rules import ModelFiles
     from tests.vendure.server import VendureServer

@@ -213,6 +213,15 @@ def jpeg(color: tuple[int, int, int], size: int = 64) -> bytes:
     return out.getvalue()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a Vendure lives: what stays when it is started again."""
+
+    database_url: str
+    data: Path
+    port: int
+
+
 @contextmanager
 def vendure_server(postgresql_url: str, settings: Mapping[str, str] | None = None) -> Iterator[VendureServer]:
     """Yield a running Vendure with a database of its own; nothing of it is left when the block ends.
@@ -221,15 +230,37 @@ def vendure_server(postgresql_url: str, settings: Mapping[str, str] | None = Non
         postgresql_url: of a server's database `postgres`.
         settings: further variables of its environment, as the plugin's `dev-server/index.js` says.
     """
+    with vendure_place(postgresql_url) as place, running(place, settings) as server:
+        yield server
+
+
+@contextmanager
+def vendure_place(postgresql_url: str) -> Iterator[Place]:
+    """Yield where a Vendure can live; nothing of it is left when the block ends."""
     name = f"vendure_{uuid.uuid4().hex[:12]}"
     _execute(postgresql_url, f"CREATE DATABASE {name}")
     data = Path(tempfile.mkdtemp(prefix="shelfsight-vendure-"))
-    port, log = _free_port(), data / "log"
+    url = postgresql_url.replace("/postgres?", f"/{name}?")
+    try:
+        yield Place(database_url=url, data=data, port=_free_port())
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+        _execute(postgresql_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def running(place: Place, settings: Mapping[str, str] | None = None) -> Iterator[VendureServer]:
+    """Yield the Vendure that lives there; it is killed when the block ends.
+
+    Args:
+        settings: as of `vendure_server`.
+    """
+    log = place.data / "log"
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith(("PG", "SHELFSIGHT_"))},
-        "PORT": str(port),
-        "DATABASE_URL": postgresql_url.replace("/postgres?", f"/{name}?"),
-        "DATA_DIR": str(data),
+        "PORT": str(place.port),
+        "DATABASE_URL": place.database_url,
+        "DATA_DIR": str(place.data),
         "NODE_OPTIONS": "",
         **(settings or {}),
     }
@@ -238,16 +269,14 @@ def vendure_server(postgresql_url: str, settings: Mapping[str, str] | None = Non
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, cwd=PLUGIN, env=environment
         )
-    server = VendureServer(f"http://127.0.0.1:{port}", data)
+    server = VendureServer(f"http://127.0.0.1:{place.port}", place.data)
     try:
         _wait_until_ready(process, log)
         yield server
     finally:
         server.close()
-        process.kill()  # its data goes anyway
+        process.kill()
         process.communicate()
-        shutil.rmtree(data, ignore_errors=True)
-        _execute(postgresql_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> None:

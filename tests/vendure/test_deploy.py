@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -208,20 +209,30 @@ def test_a_broken_model_is_refused_before_anything_is_uploaded(shop: Shop, name:
 
 
 FAULTS = {
-    "the second file does not arrive": (Fault("CreateAssets", 2), "Upload failed: "),
-    "the answer to the last file is lost": (Fault("CreateAssets", 3, arrives=True), "Upload failed: "),
-    "the assignment does not arrive": (Fault("AssignAssets"), "Assignment failed: "),
-    "the activation does not arrive": (Fault("SetChannelModel"), "Activation failed: "),
-    "the answer to the activation is lost": (Fault("SetChannelModel", arrives=True), "Activation failed: "),
+    "the second file does not arrive": (partial(Fault, "CreateAssets", 2), "Upload failed: "),
+    "the answer to the last file is lost": (partial(Fault, "CreateAssets", 3, arrives=True), "Upload failed: "),
+    "the assignment does not arrive": (partial(Fault, "AssignAssets"), "Assignment failed: "),
+    "the activation does not arrive": (partial(Fault, "SetChannelModel"), "Activation failed: "),
+    "the answer to the activation is lost": (
+        partial(Fault, "SetChannelModel", arrives=True),
+        "Activation failed: ",
+    ),
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_after_a_failure_the_old_version_is_active_and_nothing_is_left(shop: Shop, name: str) -> None:
-    fault, beginning = FAULTS[name]
+@pytest.fixture(scope="module")
+def running(vendure: VendureServer) -> Shop:
+    """A channel whose devices load v1.0.0; only for tests after which they still do."""
+    shop = new_shop(vendure)
     shop.deploy(model_files(1), "1.0.0")
+    return shop
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_after_a_failure_the_old_version_is_active_and_nothing_is_left(running: Shop, name: str) -> None:
+    shop, (fault, beginning) = running, FAULTS[name]
     before, there = shop.fields, shop.assets(everywhere=True)
-    client = shop.server.client(transport=fault)
+    client = shop.server.client(transport=fault())
     with pytest.raises(UnavailableError, match=f"^{beginning}the connection to .* broke off"):
         deploy(client, model_files(2), channel=shop.channel, version="2.0.0")
     assert (shop.fields, shop.assets(everywhere=True)) == (before, there)
@@ -230,12 +241,13 @@ def test_after_a_failure_the_old_version_is_active_and_nothing_is_left(shop: Sho
 @pytest.mark.parametrize("end", [KeyboardInterrupt, lambda: SystemExit(143)], ids=["Ctrl-C", "SIGTERM"])
 @pytest.mark.parametrize("operation", ["AssignAssets", "SetChannelModel"])
 def test_whoever_ends_it_leaves_nothing_behind(
-    shop: Shop, operation: str, end: Callable[[], BaseException]
+    running: Shop, operation: str, end: Callable[[], BaseException]
 ) -> None:
+    shop, before, there = running, running.fields, running.assets(everywhere=True)
     client = shop.server.client(transport=Fault(operation, error=end, arrives=True))
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         deploy(client, model_files(2), channel=shop.channel, version="2.0.0")
-    assert (shop.fields.ids, shop.assets(everywhere=True)) == (frozenset(), set())
+    assert (shop.fields, shop.assets(everywhere=True)) == (before, there)
 
 
 def test_what_cannot_be_removed_is_told(shop: Shop) -> None:
@@ -248,7 +260,7 @@ def test_what_cannot_be_removed_is_told(shop: Shop) -> None:
             return super().handle_request(request)
 
     client = shop.server.client(transport=Dying("AssignAssets"))
-    with pytest.raises(UnavailableError, match=r"Assignment failed: .* is still there .*run `vendure cleanup`"):
+    with pytest.raises(UnavailableError, match=r"Assignment failed: .* is still there .*look at `shelfsight vendure"):
         deploy(client, model_files(1), channel=shop.channel, version="1.0.0")
     assert len(shop.assets()) == 3
 
@@ -284,6 +296,27 @@ def test_a_missing_permission_is_named_before_anything_is_uploaded(shop: Shop, m
     assert shop.assets(everywhere=True) == set()
 
 
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("CreateAsset", "^Upload failed: .* the permission CreateAsset in the channel"),
+        (
+            "UpdateCatalog",
+            "^Assignment failed: .* UpdateCatalog .*; what was uploaded is still in the default channel",
+        ),
+    ],
+)
+def test_a_permission_that_vendure_does_not_tell_of_before_is_named_when_it_is_missing(
+    shop: Shop, missing: str, message: str
+) -> None:
+    login = shop.server.administrator([one for one in ENOUGH if one != missing], [shop.channel.id])
+    client = shop.server.client(login)
+    channel = replace(find_channel(client, shop.channel.id), permissions=None)  # as of an API key
+    with pytest.raises(VendureAccessError, match=message):
+        deploy(client, model_files(1), channel=channel, version="1.0.0")
+    assert (shop.assets(), shop.fields.ids) == (set(), frozenset())
+
+
 def test_a_role_in_the_one_channel_is_enough_but_for_the_last_removal(shop: Shop) -> None:
     client = shop.server.client(shop.server.administrator(ENOUGH, [shop.channel.id]))
     channel = find_channel(client, shop.channel.code)
@@ -295,17 +328,11 @@ def test_a_role_in_the_one_channel_is_enough_but_for_the_last_removal(shop: Shop
     assert (len(shop.assets()), len(shop.assets(everywhere=True))) == (3, 6)
 
 
-def test_an_api_key_of_the_channel_deploys_and_one_without_permissions_says_so(shop: Shop) -> None:
-    made = shop.server.api_key(ENOUGH, _of(shop))
-    client = shop.server.client(ApiKey(made))
+def test_an_api_key_of_the_channel_deploys(shop: Shop) -> None:
+    made = ShopChannel(id=shop.channel.id, code=shop.channel.code, token=shop.channel.token)
+    client = shop.server.client(ApiKey(shop.server.api_key(ENOUGH, made)))
     channel = find_channel(client, shop.channel.id, key_token=shop.channel.token)
     assert deploy(client, model_files(1), channel=channel, version="1.0.0").outcome is Outcome.DEPLOYED
-
-    weak = shop.server.client(ApiKey(shop.server.api_key(["ReadChannel", "ReadAsset"], _of(shop))))
-    there = find_channel(weak, shop.channel.id, key_token=shop.channel.token)
-    with pytest.raises(VendureAccessError, match=r"^Upload failed: .*the permission CreateAsset"):
-        deploy(weak, model_files(2), channel=there, version="2.0.0")
-    assert shop.versions == [("v1.0.0", True)]
     with pytest.raises(VendureAccessError, match="does not know the API key in this channel"):
         find_channel(client, shop.channel.id)
 
@@ -352,7 +379,3 @@ def test_without_the_custom_fields_nothing_is_uploaded(bare: VendureServer) -> N
     with pytest.raises(VendureError, match="no custom field"):
         list_versions(bare.admin, channel)
     assert bare.ask("query { assets { totalItems } }") == {"totalItems": 0}
-
-
-def _of(shop: Shop) -> ShopChannel:
-    return ShopChannel(id=shop.channel.id, code=shop.channel.code, token=shop.channel.token)

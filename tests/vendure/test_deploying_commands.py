@@ -106,9 +106,7 @@ def test_a_bundle_of_ours_is_deployed_from_its_folder_with_the_environment_alone
     assert shop.versions == [("v3fa81c2", True)]
 
 
-def test_an_api_key_is_told_its_channel(
-    shop: Shop, session: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_api_key_is_told_its_channel(shop: Shop, session: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.vendure.server import ShopChannel
 
     channel = ShopChannel(id=shop.channel.id, code=shop.channel.code, token=shop.channel.token)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shelfsight.database.engine import Database
-    from shelfsight.partners.vendure.channels import ModelFields
+    from shelfsight.partners.vendure.records import ModelFields
     from tests.vendure.server import VendureServer
 
 

@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shelfsight.errors import ConflictError, NotFoundError
-from shelfsight.partners.vendure.assets import Asset
-from shelfsight.partners.vendure.channels import ModelFields
+from shelfsight.partners.vendure.records import Asset, ModelFields
 from shelfsight.vendure.deploy_rules import Role, file_name
 from shelfsight.vendure.versions_rules import cleaning_plan, grouped, named_version, version_before
 

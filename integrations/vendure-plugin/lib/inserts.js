@@ -13,7 +13,7 @@ class InsertSubscriber {
 
   afterInsert({ metadata, entity, queryRunner }) {
     const id =
-      metadata.target === Product ? entity.id : metadata.target === ProductVariant ? productOf(entity) : undefined;
+      metadata.target === Product ? entity?.id : metadata.target === ProductVariant ? productOf(entity) : undefined;
     if (id === undefined) return;
     if (!queryRunner.isTransactionActive) return this.inserted(id);
     this.#pending.set(queryRunner, [...(this.#pending.get(queryRunner) ?? []), id]);
@@ -31,7 +31,7 @@ class InsertSubscriber {
 }
 
 function productOf(variant) {
-  return variant.productId ?? variant.product?.id;
+  return variant?.productId ?? variant?.product?.id;
 }
 
 module.exports = { InsertSubscriber };

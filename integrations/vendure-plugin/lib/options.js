@@ -3,7 +3,10 @@
 
 const PREFIX = 'whsec_';
 const SECRET_BYTES_LEAST = 24;
-const HELP = '`shelfsight vendure connect` prints the plugin options to use';
+
+/** @param {string} problem */
+const refusal = (problem) =>
+  new Error(`ShelfsightPlugin.init: ${problem}: \`shelfsight vendure connect\` prints the options to use.`);
 
 /**
  * @param {unknown} options
@@ -17,26 +20,21 @@ function checkOptions(options) {
 
 /** @param {unknown} url */
 function checkUrl(url) {
-  if (typeof url !== 'string' || url === '') throw new Error(`ShelfsightPlugin.init: \`url\` is missing: ${HELP}.`);
+  if (typeof url !== 'string' || url === '') throw refusal('`url` is missing');
   const parsed = URL.canParse(url) ? new URL(url) : null;
   if (!parsed || !['http:', 'https:'].includes(parsed.protocol) || parsed.search || parsed.hash || parsed.username) {
-    throw new Error(
-      `ShelfsightPlugin.init: \`url\` is no address such as https://shelfsight.example/api/v1/vendure/1: ${HELP}.`,
-    );
+    throw refusal('`url` is no address such as https://shelfsight.example/api/v1/vendure/1');
   }
   return parsed.href.replace(/\/+$/, '');
 }
 
 /** @param {unknown} secret */
 function checkSecret(secret) {
-  if (typeof secret !== 'string' || secret === '')
-    throw new Error(`ShelfsightPlugin.init: \`secret\` is missing: ${HELP}.`);
+  if (typeof secret !== 'string' || secret === '') throw refusal('`secret` is missing');
   const encoded = secret.startsWith(PREFIX) ? secret.slice(PREFIX.length) : '';
   const key = Buffer.from(encoded, 'base64');
   if (key.toString('base64') !== encoded || key.length < SECRET_BYTES_LEAST) {
-    throw new Error(
-      `ShelfsightPlugin.init: \`secret\` is not whole: it is \`${PREFIX}\` and at least 32 characters of base64: ${HELP}.`,
-    );
+    throw refusal(`\`secret\` is not whole, it is \`${PREFIX}\` and at least 32 characters of base64`);
   }
   return key;
 }

@@ -32,6 +32,7 @@ class ShelfsightPlugin {
     return ShelfsightPlugin;
   }
 
+  /** What reaches Shelfsight, null without options. */
   static shelfsight() {
     return ShelfsightPlugin.#options && new Shelfsight(ShelfsightPlugin.#options);
   }

@@ -3,14 +3,18 @@
 // from there by whichever process runs the queue, until Shelfsight takes them.
 const { randomUUID } = require('node:crypto');
 const { setTimeout: sleep } = require('node:timers/promises');
-const { EventBus, JobQueueService, Logger, TransactionalConnection, ConfigService } = require('@vendure/core');
 const {
   ChangeChannelEvent,
-  isInspectableJobQueueStrategy,
+  ConfigService,
+  EventBus,
+  JobQueueService,
+  Logger,
   Product,
   ProductAsset,
   ProductVariant,
   ProductVariantAsset,
+  TransactionalConnection,
+  isInspectableJobQueueStrategy,
 } = require('@vendure/core');
 const { Inject, Injectable } = require('@nestjs/common');
 const { In } = require('typeorm');
@@ -18,7 +22,7 @@ const { __decorate, __param } = require('tslib');
 const { Changes, LISTENED, changeOf, concernsPicture } = require('./changes');
 const { encoderOf } = require('./ids');
 const { InsertSubscriber } = require('./inserts');
-const { pauseMs, refusedForGood, tooOld, RETRIES_MOST } = require('./retrying');
+const { RETRIES_MOST, pauseMs, refusedForGood, tooOld } = require('./retrying');
 const { CONTEXT, SHELFSIGHT } = require('./tokens');
 
 const QUEUE = 'shelfsight';
@@ -30,6 +34,9 @@ const ABANDONED_MS = 20 * 60_000;
 
 class Sender {
   #changes = new Changes();
+
+  /** @type {object[][]} events on their way into the queue, request by request */
+  #leaving = [];
 
   /** @type {NodeJS.Timeout | null} */
   #gathering = null;
@@ -63,6 +70,7 @@ class Sender {
     clearInterval(this.takingUp);
     this.#stopping.abort();
     await this.#flush();
+    if (this.#gathering) clearTimeout(this.#gathering);
   }
 
   #listen() {
@@ -117,14 +125,22 @@ class Sender {
 
   #gather(add) {
     add();
-    this.#gathering ??= setTimeout(() => void this.#flush().catch(logged), GATHER_MS);
+    this.#gathering ??= setTimeout(() => void this.#flush(), GATHER_MS);
   }
 
+  /** What the queue does not take now, for the database is away, stays for the next time. */
   async #flush() {
     if (this.#gathering) clearTimeout(this.#gathering);
     this.#gathering = null;
-    for (const events of this.#changes.drain()) {
-      await this.queue.add({ id: `msg_${randomUUID()}`, events }, { retries: RETRIES_MOST });
+    this.#leaving.push(...this.#changes.drain());
+    for (let events = this.#leaving.shift(); events; events = this.#leaving.shift()) {
+      try {
+        await this.queue.add({ id: `msg_${randomUUID()}`, events }, { retries: RETRIES_MOST });
+      } catch (error) {
+        this.#leaving.unshift(events);
+        logged(error);
+        return this.#gather(() => {});
+      }
     }
   }
 
@@ -162,8 +178,8 @@ class Sender {
       const filter = { queueName: { eq: this.queue.name }, state: { eq: 'RUNNING' } };
       const { items } = await this.strategy.findMany({ filter });
       for (const job of items.filter((one) => Date.now() - Number(one.startedAt) > ABANDONED_MS)) {
-        await this.strategy.cancelJob(/** @type {import('@vendure/core').ID} */ (job.id));
         await this.queue.add(job.data, { retries: RETRIES_MOST });
+        await this.strategy.cancelJob(/** @type {import('@vendure/core').ID} */ (job.id));
       }
     } catch (error) {
       logged(error);
@@ -187,4 +203,4 @@ __decorate(
   Sender,
 );
 
-module.exports = { QUEUE, Sender };
+module.exports = { Sender };

@@ -65,7 +65,13 @@ class Shelfsight {
       throw new ShelfsightError(this.#unreachable(/** @type {Error} */ (error), timeoutMs), null);
     }
     if (!response.ok) throw new ShelfsightError(this.#refusal(response.status, text), response.status);
-    return parsed(text) ?? {};
+    const answer = parsed(text);
+    if (answer === null)
+      throw new ShelfsightError(
+        `Nothing like Shelfsight answers at ${this.url}: check the plugin's \`url\`.`,
+        response.status,
+      );
+    return answer;
   }
 
   /**

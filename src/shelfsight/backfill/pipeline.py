@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shelfsight.backfill.rules import Strain
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from concurrent.futures import Future
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 _AHEAD = 3
 """So many pages are on their way at once, where nobody wants sleep between them."""
-_PRESSURE_EVERY_S = 1.0
+_LOOKS_EVERY_S = 1.0
 _PAUSE_LOOKS_EVERY_S = 1.0
 
 
@@ -58,7 +60,8 @@ class Pipeline:
         self._flying: deque[_Flying] = deque()
         self._is_over = False
         self._waits_seen = crew.patience.waits
-        self._pressed_at = 0.0
+        self._looked_at = 0.0
+        self._suffers = False
 
     def run(self) -> None:
         """Return when the phase is over, or somebody asked for the end and all that was begun is saved.
@@ -122,25 +125,25 @@ class Pipeline:
         counts = {name: page.counts.get(name, 0) + done.counts.get(name, 0) for name in {*page.counts, *done.counts}}
         self._crew.journal.save(position=page.position, counts=counts, refused=(*page.refused, *done.refused))
         self._crew.watch.advance(page.rows)
-        self._pace = self._pace.after(flown.read_s + send_s, is_pressed=self._is_pressed(done))
+        self._pace = self._pace.after(flown.read_s + send_s, self._strain(done))
         if self._pace.pause_s and not self._crew.stop.is_asked and not self._is_over:
             self._crew.stop.sleep(self._pace.pause_s)
 
-    def _is_pressed(self, done: Done) -> bool:
-        """Return whether somebody suffers; asks the database once a second, and only if the pace would change."""
+    def _strain(self, done: Done) -> Strain:
+        """Return whether others suffer; asks the database once a second, and only if the pace would change."""
         if self._pace.page_time_s is None:
-            return False
+            return Strain.NONE
         waits, self._waits_seen = self._crew.patience.waits - self._waits_seen, self._crew.patience.waits
-        if waits or done.waits:
-            return True
         now = time.monotonic()
-        if now - self._pressed_at < _PRESSURE_EVERY_S:
-            return False
-        self._pressed_at = now
-        who = self._crew.pressure()
+        if waits or done.waits:
+            return Strain.NEW
+        if now - self._looked_at < _LOOKS_EVERY_S:
+            return Strain.SAME if self._suffers else Strain.NONE
+        self._looked_at, who = now, self._crew.pressure()
+        self._suffers = who is not None
         if who is not None:
-            self._crew.watch.tell(f"{who}: pages of {self._pace.size // 2} rows, and more rest between them")
-        return who is not None
+            self._crew.watch.tell(f"{who}: smaller pages, and more rest between them")
+        return Strain.NEW if self._suffers else Strain.NONE
 
     def _wait_while_paused(self) -> None:
         lease = self._crew.journal.lease

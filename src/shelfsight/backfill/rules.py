@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from shelfsight.errors import ConflictError
@@ -128,6 +129,16 @@ def checkpoint_of(document: Mapping[str, Any]) -> Checkpoint:
     )
 
 
+class Strain(StrEnum):
+    """Whether others suffer: a replica lags, somebody waits for a lock, or the other side asks for patience."""
+
+    NONE = "none"
+    NEW = "new"
+    """They do; nothing was done about it yet."""
+    SAME = "same"
+    """They did when somebody last looked, and something was done about it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """How big the next page is, and how long to rest before it.
@@ -148,11 +159,11 @@ class Pace:
         """How long to wait after a page."""
         return self.sleep_s + self.rest_s
 
-    def after(self, took_s: float, *, is_pressed: bool) -> Pace:
-        """Return the pace after a page that took so long; `is_pressed`: a replica lags, somebody waits, or 503."""
-        if self.page_time_s is None:
+    def after(self, took_s: float, strain: Strain) -> Pace:
+        """Return the pace after a page that took so long, while others suffered so much."""
+        if self.page_time_s is None or strain is Strain.SAME:
             return self
-        if is_pressed:
+        if strain is Strain.NEW:
             rest_s = min(max(self.rest_s * 2, _FIRST_REST_S), _LONGEST_REST_S)
             return replace(self, size=_bounded(self.size // 2), rest_s=rest_s)
         calmer = replace(self, rest_s=self.rest_s / 2 if self.rest_s > _FIRST_REST_S else 0.0)
@@ -182,9 +193,7 @@ def _bounded(size: int) -> int:
 
 
 def _text(moment: datetime | None) -> str | None:
-    return (
-        None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _moment(text: object) -> datetime | None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from shelfsight.database.engine import Database
-    from shelfsight.partners.vendure.channels import VendureChannel
+    from shelfsight.partners.vendure.records import VendureChannel
     from shelfsight.webhooks.subscriptions import Asker
 
 _TO_ORDER = frozenset({"CreateOrder", "ReadOrder", "UpdateOrder"})

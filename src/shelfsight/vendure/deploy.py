@@ -37,9 +37,8 @@ from shelfsight.vendure.versions_rules import grouped
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from shelfsight.partners.vendure.assets import Asset
-    from shelfsight.partners.vendure.channels import ModelFields, VendureChannel
     from shelfsight.partners.vendure.client import VendureClient
+    from shelfsight.partners.vendure.records import Asset, ModelFields, VendureChannel
     from shelfsight.training.progress import Progress
     from shelfsight.vendure.deploy_rules import Arrangement
     from shelfsight.vendure.versions_rules import DeployedVersion
@@ -173,13 +172,21 @@ def _uploaded(upload: _Upload, model: Arrangement, metadata: bytes) -> DeployRep
         return upload.run(model, metadata)
     except ShelfsightError as exc:
         try:
-            upload.undo()
+            is_gone = upload.undo()
         except ShelfsightError as also:
-            exc.args = (f"{exc}; and what was uploaded is still there ({also}): run `vendure cleanup`", *exc.args[1:])
+            _add(exc, f"what was uploaded is still there ({also}): look at `shelfsight vendure versions`")
+        else:
+            if not is_gone:
+                _add(exc, "what was uploaded is still in the default channel, where we may delete nothing")
         raise
     except BaseException:
         upload.undo()
         raise
+
+
+def _add(error: ShelfsightError, more: str) -> None:
+    """Let the message of an error say more."""
+    error.args = (f"{error}; {more}", *error.args[1:])
 
 
 def _remove(client: VendureClient, channel: VendureChannel, versions: Sequence[DeployedVersion]) -> None:
@@ -223,11 +230,11 @@ class _Upload:
         activate(self.client, channel, fields_of(self.report.version, files, self.report.trained_at))
         return replace(self.report, outcome=Outcome.DEPLOYED, files=files)
 
-    def undo(self) -> None:
-        """Remove what was uploaded, also what Vendure took without an answer; unless devices load it.
+    def undo(self) -> bool:
+        """Remove what was uploaded, also what Vendure took without an answer, and return whether nothing is left.
 
         Raises:
-            VendureError: Vendure refuses.
+            VendureError: Vendure refuses, or devices load it.
             UnavailableError: it does not answer.
         """
         channel = self.report.channel
@@ -236,8 +243,7 @@ class _Upload:
         ids = [asset.id for asset in found]
         if used.intersection(ids):
             raise VendureError("the channel's fields name it")
-        if ids:
-            assets.delete(self.client, ids, channel=channel.token)
+        return not ids or assets.delete(self.client, ids, channel=channel.token)
 
     def _files(self, model: Arrangement, metadata: bytes) -> dict[Role, Asset]:
         """Upload the files, `model.json` last: it says where the others are."""

@@ -7,21 +7,20 @@ from typing import TYPE_CHECKING
 
 from shelfsight.errors import NotFoundError, ShelfsightError, VendureAccessError, VendureError
 from shelfsight.partners.vendure.channels import (
-    ModelFields,
     active_channel,
     model_fields,
     seen_channels,
     set_model_fields,
 )
+from shelfsight.partners.vendure.records import ModelFields
 from shelfsight.vendure.deploy_rules import Role
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from datetime import datetime
 
-    from shelfsight.partners.vendure.assets import Asset
-    from shelfsight.partners.vendure.channels import VendureChannel
     from shelfsight.partners.vendure.client import VendureClient
+    from shelfsight.partners.vendure.records import Asset, VendureChannel
 
 UPLOAD, ASSIGNMENT, ACTIVATION = "Upload failed", "Assignment failed", "Activation failed"
 """How the messages of errors begin: operators know these words."""

@@ -15,8 +15,8 @@ from shelfsight.vendure.deploy_rules import ModelFiles, Role, arranged, found_fr
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shelfsight.partners.vendure.assets import Asset
     from shelfsight.partners.vendure.client import VendureClient
+    from shelfsight.partners.vendure.records import Asset
     from shelfsight.vendure.deploy_rules import Arrangement
 
 _ANY_CHANNEL, _ANY_VERSION = "vendure", "0.0.0"  # nothing of the check is kept

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 (pydantic reads the annotation)
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shelfsight.api.documents import ApiDocument
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shelfsight.partners.vendure.assets import Asset
+    from shelfsight.partners.vendure.records import Asset
     from shelfsight.vendure.deploy import DeployReport
     from shelfsight.vendure.deploy_rules import Role
     from shelfsight.vendure.versions import CleanedUp, Verified
@@ -93,12 +93,19 @@ class VendureVerifiedDocument(ApiDocument):
         return cls(version=version, ok=not verified.problems, problems=list(verified.problems))
 
 
+class VendureKeptDocument(ApiDocument):
+    """A version that would go by its age, and stays."""
+
+    version: str
+    reason: str
+
+
 class VendureCleanedDocument(ApiDocument):
     """What a clean-up removed, or would remove; what it left in other channels; and what it kept, and why."""
 
     removed: list[VendureVersionDocument]
     left: list[str]
-    kept: list[dict[str, Any]]
+    kept: list[VendureKeptDocument]
 
     @classmethod
     def of(cls, cleaned: CleanedUp) -> VendureCleanedDocument:
@@ -106,7 +113,7 @@ class VendureCleanedDocument(ApiDocument):
         return cls(
             removed=[VendureVersionDocument.of(version) for version in cleaned.plan.gone],
             left=[version.version for version in cleaned.left],
-            kept=[{"version": one.version.version, "reason": one.reason} for one in cleaned.plan.kept],
+            kept=[VendureKeptDocument(version=one.version.version, reason=one.reason) for one in cleaned.plan.kept],
         )
 
 

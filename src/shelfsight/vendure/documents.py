@@ -8,6 +8,8 @@ from pydantic import AwareDatetime, Field
 from shelfsight.api.documents import ApiDocument
 from shelfsight.jobs.documents import TrainingDocument
 from shelfsight.vendure.message_rules import Happening
+from shelfsight.vendure.order_rules import OrderState
+from shelfsight.vendure.order_store import OrderRow
 from shelfsight.vendure.rules import ConnectedChannel, Sells
 from shelfsight.vendure.sync import SyncResult
 from shelfsight.vendure.take_over import Refusal
@@ -153,4 +155,29 @@ class SyncDocument(ApiDocument):
             **{name: getattr(result, name) for name in names},
             refused=[RefusalDocument.of(one) for one in result.refused],
             put_off=[RefusalDocument.of(one) for one in result.put_off],
+        )
+
+
+class OrderDocument(ApiDocument):
+    """A sale on its way to Vendure."""
+
+    sale_id: str
+    state: OrderState
+    order_code: str | None = Field(description="In Vendure, once it is placed")
+    note: str | None = Field(description="What somebody ought to know of one that is placed")
+    error: str | None = Field(description="Why the last attempt failed, or why it was refused")
+    attempts: int
+    next_at: datetime | None = Field(description="When it is tried again, while it is pending")
+
+    @classmethod
+    def of(cls, one: OrderRow) -> "OrderDocument":
+        """Return the document of a sale."""
+        return cls(
+            sale_id=one.sale_id,
+            state=one.state,
+            order_code=one.order_code,
+            note=one.note,
+            error=one.error,
+            attempts=one.attempts,
+            next_at=one.next_at,
         )

@@ -176,7 +176,7 @@ def note_message(tx: Connection, server_id: str, message_id: str, now: datetime)
     """Write that a message came; return False where it had before."""
     row = {"server_id": server_id, "id": message_id, "received_at": now}
     written = _insert(tx, messages).values(row).on_conflict_do_nothing(index_elements=["server_id", "id"])
-    return tx.execute(written).rowcount == 1
+    return tx.scalar(written.returning(messages.c.id)) is not None
 
 
 def purge(tx: Connection, before: datetime) -> int:

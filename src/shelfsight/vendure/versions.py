@@ -16,8 +16,8 @@ from shelfsight.vendure.deploy_rules import channel_tags, trained_at_of, version
 from shelfsight.vendure.versions_rules import cleaning_plan, grouped, named_version, version_before
 
 if TYPE_CHECKING:
-    from shelfsight.partners.vendure.channels import ModelFields, VendureChannel
     from shelfsight.partners.vendure.client import VendureClient
+    from shelfsight.partners.vendure.records import ModelFields, VendureChannel
     from shelfsight.vendure.deploy_rules import ModelFiles
     from shelfsight.vendure.versions_rules import CleaningPlan, DeployedVersion
 
@@ -155,9 +155,7 @@ def _wrong_fields(fields: ModelFields, version: DeployedVersion, trained_at: dat
         ("mlMetadataId", fields.metadata_id, wanted.metadata_id),
     )
     return tuple(
-        f"{name} is {found}, wanted {want}: deploy or roll back"
-        for name, found, want in pairs
-        if found != want
+        f"{name} is {found}, wanted {want}: deploy or roll back" for name, found, want in pairs if found != want
     )
 
 

@@ -12,8 +12,7 @@ from shelfsight.vendure.deploy_rules import MODEL_TAG, Role, deployment_of, role
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from shelfsight.partners.vendure.assets import Asset
-    from shelfsight.partners.vendure.channels import ModelFields
+    from shelfsight.partners.vendure.records import Asset, ModelFields
 
 UNFINISHED_FOR = timedelta(hours=1)
 """How long a deployment may have some of its files only: longer, and whoever uploaded them is gone."""

@@ -222,6 +222,7 @@ def test_filling_goes_on_until_it_is_stopped(shop: Shop, shop_url: str) -> None:
 
     assert migration(shop).stop_filling().outcome == "finished"
     assert migration(shop).stop_filling().did_nothing
+    assert migration(shop).run(Mode.ONLINE).did_nothing
 
     assert ask(shop_url, 'SELECT "channelId" FROM stock_purchase WHERE id = 5001') == 4
     with pytest.raises(psycopg.errors.NotNullViolation):

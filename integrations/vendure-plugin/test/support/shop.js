@@ -139,4 +139,25 @@ class Shop {
   }
 }
 
-module.exports = { Shop };
+/** @returns {string} what Vendure's import reads: one product with one variant */
+function csvOf(slug) {
+  const row = {
+    name: slug,
+    slug,
+    description: '',
+    assets: '',
+    facets: '',
+    optionGroups: '',
+    optionValues: '',
+    sku: slug,
+    price: '1.00',
+    taxCategory: 'standard',
+    stockOnHand: '0',
+    trackInventory: 'false',
+    variantAssets: '',
+    variantFacets: '',
+  };
+  return `${Object.keys(row)}\n${Object.values(row)}\n`;
+}
+
+module.exports = { Shop, csvOf };

@@ -77,11 +77,12 @@ class Migration:
         self._values: dict[str, Value] = {}
         self._warnings: list[str] = []
 
-    def run(self, mode: Mode, *, fill: bool, pace: Pace = PACE) -> Report:
+    def run(self, mode: Mode, *, fill: bool | None = None, pace: Pace = PACE) -> Report:
         """Do what is left, and return how it ended.
 
         Args:
-            fill: let triggers give new rows of code that does not know the column a channel, until told otherwise.
+            fill: let triggers give new rows of code that does not know the column a channel, until told otherwise;
+                None = online yes, in a transaction no, and as it is where all is complete.
             pace: of pages online.
 
         Raises:
@@ -93,9 +94,11 @@ class Migration:
 
         def work() -> None:
             if mode is Mode.TRANSACTIONAL:
-                self._at_once(fill=fill)
+                self._at_once(fill=bool(fill))
+                if fill is False:  # an online run that was broken off may have begun it
+                    self._settle(fill=False)
             else:
-                self._online(pace, fill=fill)
+                self._online(pace, fill=fill is not False)
 
         return self._reported(work, is_done=self._is_complete(fill=fill))
 
@@ -116,8 +119,7 @@ class Migration:
             for table in tables(self._names):
                 if self._shop.value(f"{table.has_column} AND NOT {table.is_ours}"):
                     raise ConflictError(not_ours(table))
-            steps = [step for table in tables(self._names) for step in (drop_trigger(table), drop_column(table))]
-            self._take_all([*steps, drop_noted(self._names)])
+            self._take_all([*map(drop_column, tables(self._names)), drop_noted(self._names)])
 
         inspection.check_tables(self._shop, self._names)
         return self._reported(work, is_done=False, verifies=False)
@@ -153,11 +155,14 @@ class Migration:
             did_nothing=is_done and is_finished,
         )
 
-    def _is_complete(self, *, fill: bool) -> bool:
-        parts = [table.is_complete for table in tables(self._names)]
+    def _is_complete(self, *, fill: bool | None) -> bool:
+        if not self._shop.value(" AND ".join(table.is_complete for table in tables(self._names))):
+            return False
+        if fill is None:
+            return True
         if not fill:
-            return bool(self._shop.value(" AND ".join(parts))) and self._is_without_triggers()
-        return bool(self._shop.value(" AND ".join([*parts, *(table.has_trigger for table in tables(self._names))])))
+            return self._is_without_triggers()
+        return bool(self._shop.value(" AND ".join(table.has_trigger for table in tables(self._names))))
 
     def _is_without_triggers(self) -> bool:
         without = [drop_trigger(table).done for table in tables(self._names)]

@@ -16,7 +16,6 @@ from shelfsight.backfill.channel_id.statements import (
     default_channel,
     drop_column,
     drop_noted,
-    drop_trigger,
     lock_all,
     settle,
     tables,
@@ -63,8 +62,8 @@ def undo_script(names: Names) -> str:
             for table in tables(names)
         )
     )
-    steps = [step for table in tables(names) for step in (drop_trigger(table), drop_column(table))]
-    return _text(names, "channel-id, undo", [refused, *map(_retried, [*steps, drop_noted(names)])])
+    steps = [*map(drop_column, tables(names)), drop_noted(names)]
+    return _text(names, "channel-id, undo", [refused, *map(_retried, steps)])
 
 
 def no_default(names: Names) -> str:

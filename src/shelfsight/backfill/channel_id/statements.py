@@ -306,12 +306,17 @@ def drop_trigger(table: Table) -> Step:
 
 
 def drop_column(table: Table) -> Step:
-    """Return the step that takes the column away, with its key and index."""
+    """Return the step that takes the column away, with its key, its index and its trigger."""
+    function = f"{identifier(table.names.schema)}.{identifier(table.trigger)}"
     return Step(
         title=f"column of {table.name} away",
         how=How.BRIEF,
-        done=f"NOT {table.has_column}",
-        body=f"ALTER TABLE {table.at} DROP COLUMN {table.column};",
+        done=f"NOT ({table.has_column} OR {table.has_trigger})",
+        # At once: between the end of the trigger and that of NOT NULL, old code could not write.
+        body=(
+            f"DROP TRIGGER IF EXISTS {identifier(table.trigger)} ON {table.at}; "
+            f"ALTER TABLE {table.at} DROP COLUMN IF EXISTS {table.column}; DROP FUNCTION IF EXISTS {function}();"
+        ),
     )
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     and_,
     delete,
+    func,
     insert,
     or_,
     select,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Row
 
     from shelfsight.backfill.checkpoints import Written
+
+_TABLES_LOCK = 0x5E1F_BF11  # a number that nobody else is likely to lock
 
 _metadata = MetaData()
 
@@ -79,7 +82,9 @@ class SqlCheckpoints:
     def place(self) -> str:
         """Where it is, without a password."""
         url = self._database.engine.url
-        return str(url.database) if not self._database.is_postgresql else f"{url.host}/{url.database}"
+        if not self._database.is_postgresql:
+            return str(url.database)
+        return f"PostgreSQL {url.database} at {url.host or 'this machine'}"
 
     def read(self, name: str) -> Record | None:
         """Return what is kept under a name."""
@@ -154,11 +159,17 @@ class SqlCheckpoints:
         try:
             with self._database.engine.connect() as connection, connection.execution_options(**options).begin():
                 if not self._has_tables:
-                    _metadata.create_all(connection)
+                    self._make_tables(connection)
                 yield connection
             self._has_tables = True
         except SQLAlchemyError as exc:
             raise DatabaseError(f"the checkpoint cannot be kept in {self.place}: {_said(exc)}") from exc
+
+    def _make_tables(self, tx: Connection) -> None:
+        """Make the tables if they are missing; PostgreSQL would let two try at once, and fail one."""
+        if self._database.is_postgresql:
+            tx.execute(select(func.pg_advisory_xact_lock(_TABLES_LOCK)))
+        _metadata.create_all(tx)
 
 
 def _add(tx: Connection, name: str) -> None:

@@ -103,9 +103,8 @@ def channel_id(
     asked += [name for name, wanted in (("--stop-filling", stop_filling), ("--undo", undo)) if wanted]
     if len(asked) > 1 or (sql and asked not in ([], ["--undo"])):
         raise UsageError(f"{' and '.join([*asked, *(['--sql'] if sql else [])])} do not go together: name one")
-    keeps_filling = mode is Mode.ONLINE if fill is None else fill
     if sql:
-        _print_script(names, mode, fill=keeps_filling, undo=undo)
+        _print_script(names, mode, fill=mode is Mode.ONLINE if fill is None else fill, undo=undo)
         return
     shop = _connect(database_url)
     try:
@@ -113,7 +112,7 @@ def channel_id(
             _look(shop, names, mode, what=asked[0], json=json)
         else:
             what = asked[0] if asked else "run"
-            _change(shop, names, mode, what=what, fill=keeps_filling, give_up_after=give_up_after, json=json)
+            _change(shop, names, mode, what=what, fill=fill, give_up_after=give_up_after, json=json)
     finally:
         shop.close()
 
@@ -158,7 +157,9 @@ def _look(shop: Shop, names: Names, mode: Mode, *, what: str, json: bool) -> Non
             raise typer.Exit(1)
 
 
-def _change(shop: Shop, names: Names, mode: Mode, *, what: str, fill: bool, give_up_after: float, json: bool) -> None:
+def _change(
+    shop: Shop, names: Names, mode: Mode, *, what: str, fill: bool | None, give_up_after: float, json: bool
+) -> None:
     from shelfsight.backfill.channel_id.migration import Migration
     from shelfsight.backfill.stop import Stop
     from shelfsight.cli.backfill.progress import progress

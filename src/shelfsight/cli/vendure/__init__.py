@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from shelfsight.cli.vendure import connecting, deploying
+from shelfsight.cli.vendure import connecting, deploying, ordering
 
 group = typer.Typer(no_args_is_help=True)
-for module in (deploying, connecting):
+for module in (deploying, connecting, ordering):
     module.register(group)
 
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import timedelta
 
-    from shelfsight.partners.vendure.channels import VendureChannel
     from shelfsight.partners.vendure.client import VendureClient
     from shelfsight.partners.vendure.credentials import Credentials
+    from shelfsight.partners.vendure.records import VendureChannel
     from shelfsight.settings import VendureSettings
     from shelfsight.vendure.deploy import DeployReport
     from shelfsight.vendure.deploy_rules import ModelFiles
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from shelfsight.vendure.versions_rules import DeployedVersion
 
 ChannelOption = Annotated[str, typer.Option("--channel", help="Id or code of the channel in Vendure.")]
-ApiOption = Annotated[
-    str, typer.Option("--api", help="Address of Vendure's Admin API; else SHELFSIGHT_VENDURE_API.")
-]
+ApiOption = Annotated[str, typer.Option("--api", help="Address of Vendure's Admin API; else SHELFSIGHT_VENDURE_API.")]
 TokenOption = Annotated[
     str, typer.Option("--token", help="Of a session in Vendure; else SHELFSIGHT_VENDURE_TOKEN, or see the manual.")
 ]
@@ -172,9 +170,7 @@ def cleanup(
 
 
 @contextmanager
-def _opened(
-    channel: str, api: str, token: str, username: str
-) -> Iterator[tuple[VendureClient, VendureChannel]]:
+def _opened(channel: str, api: str, token: str, username: str) -> Iterator[tuple[VendureClient, VendureChannel]]:
     """Yield a client of the server that was named, and the channel there."""
     from shelfsight.errors import UsageError
     from shelfsight.partners.vendure.client import VendureClient

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from shelfsight.errors import VendureAccessError, VendureError
 from shelfsight.partners.vendure import documents
 from shelfsight.partners.vendure.answers import result_of
+from shelfsight.partners.vendure.records import Asset
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -16,23 +16,6 @@ if TYPE_CHECKING:
     from shelfsight.partners.vendure.client import UploadFile, VendureClient
 
 _DELETED = "DELETED"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asset:
-    """A file in Vendure.
-
-    Attributes:
-        name: as it was uploaded; Vendure may keep the file itself under another.
-        source: URL of the file, as it was uploaded.
-    """
-
-    id: str
-    name: str
-    size_bytes: int
-    source: str
-    created_at: datetime
-    tags: frozenset[str]
 
 
 def create(client: VendureClient, file: UploadFile, *, tags: Sequence[str], channel: str) -> Asset:

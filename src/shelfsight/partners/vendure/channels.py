@@ -2,61 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from shelfsight.errors import NotFoundError, VendureError
 from shelfsight.partners.vendure import documents
 from shelfsight.partners.vendure.answers import ENTITY_NOT_FOUND, result_of
+from shelfsight.partners.vendure.records import ModelFields, VendureChannel
 
 if TYPE_CHECKING:
     from shelfsight.partners.vendure.client import VendureClient
 
-_DEFAULT_CODE = "__default_channel__"
 _READS, _WRITES = "ReadChannel", "UpdateChannel"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VendureChannel:
-    """A channel of Vendure's.
-
-    Attributes:
-        permissions: names of what who asks may do there; None = Vendure does not say, as of API keys.
-    """
-
-    id: str
-    code: str
-    token: str
-    permissions: frozenset[str] | None
-
-    @property
-    def is_default(self) -> bool:
-        """Whether it is the one that has all assets; Vendure knows it by its code, too."""
-        return self.code == _DEFAULT_CODE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFields:
-    """The custom fields of a channel that say which model its devices load; None = not set.
-
-    Attributes:
-        base_url: URL of `model.json`.
-        model_id, weights_id, metadata_id: of the assets.
-    """
-
-    base_url: str | None
-    version: str | None
-    last_trained: datetime | None
-    status: str | None
-    model_id: str | None
-    weights_id: str | None
-    metadata_id: str | None
-
-    @property
-    def ids(self) -> frozenset[str]:
-        """Ids of the assets that the fields name."""
-        return frozenset(filter(None, (self.model_id, self.weights_id, self.metadata_id)))
 
 
 def seen_channels(client: VendureClient) -> tuple[VendureChannel, ...]:

@@ -233,9 +233,7 @@ class VendureClient:
             raise VendureError(f"{url!r:.200} is no address: check assetUrlPrefix of Vendure's asset server") from exc
         return bytes(data)
 
-    def _page(
-        self, document: str, field: str, options: Mapping[str, Any], channel: str | None, needs: str
-    ) -> Page:
+    def _page(self, document: str, field: str, options: Mapping[str, Any], channel: str | None, needs: str) -> Page:
         size = self._page_size
         try:
             found = self.query(document, {"options": {**options, "take": size}}, channel=channel, needs=needs)[field]

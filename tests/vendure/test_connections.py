@@ -1,0 +1,143 @@
+"""Connections with a real Vendure: checked before they are made, and nothing secret is ever shown again."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import insert, select
+
+from shelfsight.access import audit
+from shelfsight.catalog.store import channels
+from shelfsight.database.tables import channels as channel_rows
+from shelfsight.database.tables import vendure_messages, vendure_servers
+from shelfsight.errors import ConflictError, NotFoundError, UnavailableError, UsageError, VendureAccessError
+from shelfsight.partners.vendure.credentials import ApiKey, Login
+from shelfsight.vendure import store
+from shelfsight.vendure.connections import Wish, client_of, connect, disconnect
+from shelfsight.vendure.rules import Sells
+from tests.vendure.followed import BY
+from tests.vendure.server import SUPERADMIN
+
+if TYPE_CHECKING:
+    from shelfsight.database.engine import Database
+    from tests.vendure.server import ShopChannel, VendureServer
+
+
+@pytest.fixture(scope="module")
+def theirs(vendure: VendureServer) -> ShopChannel:
+    """A channel there."""
+    return vendure.channel("connected")
+
+
+@pytest.fixture
+def wish(vendure: VendureServer, theirs: ShopChannel, database: Database) -> Wish:
+    """To connect T_1 with it, on both kinds of database."""
+    with database.write() as tx:
+        tx.execute(insert(channel_rows), [{"id": name, "token": f"ck_{name}"} for name in ("T_1", "T_2")])
+    return Wish(channel="T_1", api_url=vendure.url, credentials=SUPERADMIN, vendure_channel=theirs.id)
+
+
+def test_a_connection_gives_what_the_plugin_needs_this_once(
+    database: Database, wish: Wish, vendure: VendureServer, theirs: ShopChannel
+) -> None:
+    made = connect(database, replace(wish, sells=Sells.VARIANTS), by=BY)
+    assert made.secret is not None
+    assert len(base64.b64decode(made.secret.removeprefix("whsec_"))) == 32
+    with database.read() as tx:
+        found = store.get(tx, "T_1")
+        entry = audit.list_entries(tx, channel="T_1", limit=1)[0]
+    assert (found.vendure_channel, found.token, found.sells) == (theirs.id, theirs.token, Sells.VARIANTS)
+    assert (found.server.api_url, found.server.user_id) == (vendure.api, "1")
+    shown = repr((made, found, entry))
+    for secret in (made.secret, SUPERADMIN.password + "'", theirs.token):
+        assert secret not in shown.replace("user='superadmin'", "").replace("username='superadmin'", "")
+    assert (entry.action, entry.actor, entry.details["sells"]) == ("vendure_connected", "maria", "variants")
+
+
+def test_options_and_credentials_are_changed_by_connecting_again(
+    database: Database, wish: Wish, vendure: VendureServer, theirs: ShopChannel
+) -> None:
+    first = connect(database, wish, by=BY)
+    ours = vendure.administrator(["ReadProduct"], [theirs.id])
+    second = connect(database, replace(wish, credentials=ours, sells=Sells.VARIANTS), by=BY)
+    assert second.secret is None
+    assert second.connected.server.id == first.connected.server.id
+    with database.read() as tx:
+        found = store.get(tx, "T_1")
+        assert len(tx.execute(select(vendure_servers)).all()) == 1
+    assert (found.server.username, found.server.secret) == (ours.username, first.secret)
+    assert (found.sells, found.server.user_id != "1") == (Sells.VARIANTS, True)
+    with client_of(found.server) as client:
+        assert client.query("{ me { identifier } }")["me"]["identifier"] == ours.username
+    third = connect(database, replace(wish, new_secret=True), by=BY)
+    assert third.secret not in {None, first.secret}
+
+
+def test_an_api_key_works_in_its_own_channel(
+    database: Database, wish: Wish, vendure: VendureServer, theirs: ShopChannel
+) -> None:
+    key = vendure.api_key(["ReadProduct"], theirs)
+    made = connect(database, replace(wish, credentials=ApiKey(key), key_token=theirs.token), by=BY)
+    assert made.connected.vendure_channel == theirs.id
+    assert key not in repr(made)
+    with pytest.raises(VendureAccessError, match="ReadProduct"):
+        blind = ApiKey(vendure.api_key(["ReadOrder"], theirs))
+        connect(database, replace(wish, credentials=blind, key_token=theirs.token), by=BY)
+
+
+def test_what_cannot_work_is_refused_and_changes_nothing(
+    database: Database, wish: Wish, vendure: VendureServer, theirs: ShopChannel
+) -> None:
+    blind = vendure.administrator(["ReadOrder"], [theirs.id])
+    reader = vendure.administrator(["ReadProduct"], [theirs.id])
+    wrong = [
+        (replace(wish, channel="T_9"), NotFoundError, "channel 'T_9' is not there"),
+        (replace(wish, vendure_channel="no-such"), NotFoundError, "no channel 'no-such'"),
+        (replace(wish, api_url="shop.example"), UsageError, "must be one such as"),
+        (replace(wish, api_url="http://127.0.0.1:1"), UnavailableError, "cannot be reached"),
+        (replace(wish, credentials=Login("superadmin", "x")), VendureAccessError, "check name and password"),
+        (replace(wish, credentials=blind), VendureAccessError, "the permission ReadProduct"),
+        (replace(wish, credentials=reader, deploys=True), VendureAccessError, "CreateAsset"),
+        (replace(wish, credentials=reader, records_orders=True), VendureAccessError, "CreateOrder, ReadOrder"),
+    ]
+    for one, error, sentence in wrong:
+        with pytest.raises(error, match=sentence):
+            connect(database, one, by=BY)
+    with database.read() as tx:
+        assert store.connected(tx) == []
+        assert tx.execute(select(vendure_servers)).all() == []
+
+
+def test_a_channel_has_one_partner(database: Database, wish: Wish, vendure: VendureServer) -> None:
+    connect(database, replace(wish, deploys=True, records_orders=True), by=BY)
+    with pytest.raises(ConflictError, match="shelfsight vendure disconnect T_1` first"):
+        connect(database, replace(wish, vendure_channel=vendure.channel().id), by=BY)
+    with pytest.raises(ConflictError, match="shelfsight vendure disconnect T_1` first"):
+        connect(database, replace(wish, channel="T_2"), by=BY)
+
+
+def test_a_server_goes_with_its_last_channel(database: Database, wish: Wish, vendure: VendureServer) -> None:
+    made = connect(database, wish, by=BY)
+    server = made.connected.server.id
+    connect(database, replace(wish, channel="T_2", vendure_channel=vendure.channel().id), by=BY)
+    with database.write() as tx:
+        store.note_message(tx, server, "msg_1", made.connected.created_at)
+    disconnect(database, "T_1", by=BY)
+    with database.read() as tx:
+        assert store.get_server(tx, server) is not None
+    disconnect(database, "T_2", by=BY)
+    with database.read() as tx:
+        assert store.get_server(tx, server) is None
+        assert tx.execute(select(vendure_messages)).all() == []
+    with pytest.raises(NotFoundError, match="channel 'T_1' is not connected with Vendure"):
+        disconnect(database, "T_1", by=BY)
+
+
+def test_a_channel_that_is_deleted_is_connected_no_more(database: Database, wish: Wish) -> None:
+    connect(database, wish, by=BY)
+    with database.write(actor="maria") as tx:
+        channels.delete(tx, "T_1")
+        assert store.connected(tx) == []
