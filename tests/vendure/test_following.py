@@ -15,7 +15,7 @@ import pytest
 from shelfsight.database.engine import open_database
 from shelfsight.registry.publish import Registry
 from shelfsight.storage import open_storage
-from shelfsight.vendure import rounds, sync, syncs
+from shelfsight.vendure import rounds, rules, sync, syncs
 from shelfsight.vendure.pictures import Pictures
 from shelfsight.vendure.syncs import sync_due
 from tests.vendure.followed import Followed
@@ -71,7 +71,7 @@ def test_what_an_event_names_during_a_sync_is_looked_at_again(
     shop.connect()
     shop.sync()
     shop.want(tea)
-    plan = sync.plan
+    plan = rules.plan
 
     def plan_while_somebody_changes_it(*args: object, **more: object) -> object:
         shop.rename(tea, "Green tea")
@@ -143,6 +143,6 @@ def _sync_until_killed(url: str, root: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     product_store.put = put_and_die  # type: ignore[assignment]
-    sync.BATCH = 2
+    sync.BATCH = 2  # type: ignore[attr-defined]
     stores = Registry(database=open_database(url), storage=open_storage(root))
     sync.sync(stores, "default", sync.Order())

@@ -30,8 +30,8 @@ from shelfsight.vendure.versions import clean_up
 if TYPE_CHECKING:
     from shelfsight.catalog.images import Stores
     from shelfsight.database.engine import Database
-    from shelfsight.partners.vendure.records import VendureChannel
     from shelfsight.partners.vendure.client import VendureClient
+    from shelfsight.partners.vendure.records import VendureChannel
     from shelfsight.storage import Storage
     from shelfsight.vendure.mirror_store import Mirrored
     from shelfsight.vendure.rules import ConnectedChannel

@@ -50,7 +50,7 @@ class Server:
     """A Vendure installation, how it lets us in, and what its plugin signs with.
 
     Attributes:
-        user_id: ours there: what it changes are our own changes.
+        user_id: ours there: what it changes are our own changes. Empty = Vendure does not tell it.
     """
 
     id: str

@@ -18,6 +18,7 @@ from shelfsight.errors import DatabaseError, PublishConflictError, ShelfsightErr
 from shelfsight.registry.lease import held
 from shelfsight.vendure import product_store, store
 from shelfsight.vendure.catalogue import BATCH, their_channel
+from shelfsight.vendure.choices import take_over_choices
 from shelfsight.vendure.connections import client_of
 from shelfsight.vendure.rules import NAMED_MOST, SCAN_EVERY, Plan, mark_of, plan, retry_after
 from shelfsight.vendure.take_over import TakeOver, batches
@@ -143,6 +144,8 @@ class _Sync:
         with client_of(self._connected.server) as client:
             progress.stage("Looking at Vendure")
             theirs = their_channel(client, self._connected.token, self._connected.sells)
+            if not self._order.named:
+                take_over_choices(client, self._connected, self._lease)
             seen, todo = self._plan(theirs, named)
             missing = todo.missing if self._order.named else _without(todo.missing, theirs)
             take_over = TakeOver(self._stores, self._connected, self._lease)
