@@ -141,8 +141,17 @@ def test_a_version_whose_files_are_damaged_is_found_and_deployed_anew(shop: Shop
     assert shop.fields.version == "v2.0.0"
 
     assert shop.deploy(model_files(1), "1.0.0").outcome is Outcome.DEPLOYED
-    assert shop.versions == [("v1.0.0", True), ("v2.0.0", False)]
+    assert shop.versions == [("v1.0.0", True), ("v2.0.0", False), ("v1.0.0", False)]
     assert verify(shop.client, shop.channel).problems == ()
+    assert shop.deploy(model_files(1), "1.0.0").outcome is Outcome.UNCHANGED
+
+
+def test_a_model_that_does_not_say_when_it_was_trained_is_of_when_it_was_uploaded(shop: Shop) -> None:
+    files = model_files(1, timeStamp=None)
+    report = shop.deploy(files, "1.0.0")
+    assert report.trained_at == max(asset.created_at for asset in report.files.values())
+    assert verify(shop.client, shop.channel).problems == ()
+    assert shop.deploy(files, "1.0.0").outcome is Outcome.UNCHANGED
 
 
 def test_a_dry_run_changes_nothing(shop: Shop) -> None:

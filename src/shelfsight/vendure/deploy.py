@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from shelfsight.bundle.documents import parse_object
 from shelfsight.errors import BundleError, ConflictError, ShelfsightError, VendureError
 from shelfsight.partners.vendure import assets
 from shelfsight.partners.vendure.answers import LOOKS_OTHERWISE
@@ -29,6 +27,7 @@ from shelfsight.vendure.deploy_channel import (
     check_permissions,
     failing,
     fields_of,
+    trained_at_of,
 )
 from shelfsight.vendure.deploy_check import check_deployed, check_loads, read_files
 from shelfsight.vendure.deploy_rules import ModelFiles, Role, Told
@@ -90,7 +89,7 @@ def deploy(
     """Deploy a model as a version of a channel, and return what was done.
 
     The same version with the same files is only made active again; with others it is refused, so that a version is
-    one model wherever it is named. One whose files are damaged in Vendure is replaced.
+    one model wherever it is named. One whose files are damaged in Vendure is deployed once more beside them.
 
     Args:
         channel: as `deploy_channel.find_channel` returns it.
@@ -113,8 +112,8 @@ def deploy(
         before = model_fields(client, channel)
     with failing(UPLOAD):
         there = _deployed(client, channel, name, before)
-    same, damaged = _same(client, there, model, files.metadata)
-    trained_at = rules.trained_at_of(parse_object(files.metadata, "metadata.json")) or datetime.now(UTC)
+    same = _same(client, there, model, files.metadata)
+    trained_at = trained_at_of(files.metadata, same.files if same else {}) or datetime.now(UTC)
     report = DeployReport(
         channel=channel,
         version=name,
@@ -128,9 +127,7 @@ def deploy(
         return report
     if same:
         return _reactivated(client, report, before)
-    report = _uploaded(_Upload(client, report, told), model, files.metadata)
-    _remove(client, channel, damaged)
-    return report
+    return _uploaded(_Upload(client, report, told), model, files.metadata)
 
 
 def _deployed(
@@ -143,19 +140,17 @@ def _deployed(
 
 def _same(
     client: VendureClient, there: Sequence[DeployedVersion], model: Arrangement, metadata: bytes
-) -> tuple[DeployedVersion | None, list[DeployedVersion]]:
-    """Return the deployment of this very model, if there is one, and those that are damaged."""
-    damaged: list[DeployedVersion] = []
+) -> DeployedVersion | None:
+    """Return the deployment of this very model, if there is one; those that are damaged do not count."""
     for one in there:
         try:
             found = read_files(client, one.files)
         except (VendureError, BundleError):
-            damaged.append(one)
             continue
         if found.metadata == metadata and rules.is_same_model(model, found.model, found.weights["weights.bin"]):
-            return one, damaged
+            return one
         raise ConflictError(f"{one.version} is deployed with other files: deploy these as another version")
-    return None, damaged
+    return None
 
 
 def _reactivated(client: VendureClient, report: DeployReport, before: ModelFields) -> DeployReport:
@@ -189,14 +184,6 @@ def _add(error: ShelfsightError, more: str) -> None:
     error.args = (f"{error}; {more}", *error.args[1:])
 
 
-def _remove(client: VendureClient, channel: VendureChannel, versions: Sequence[DeployedVersion]) -> None:
-    """Remove deployments that a sound one has replaced."""
-    ids = [asset.id for one in versions for asset in one.assets]
-    with suppress(ShelfsightError):  # the new one is active; `cleanup` removes them some day
-        if ids:
-            assets.delete(client, ids, channel=channel.token)
-
-
 @dataclass(slots=True)
 class _Upload:
     """An upload on its way, which can be undone.
@@ -227,8 +214,9 @@ class _Upload:
             ):
                 raise VendureError("what Vendure gives is not what was uploaded: look for what changes files there")
         self.progress.stage("Activating")
-        activate(self.client, channel, fields_of(self.report.version, files, self.report.trained_at))
-        return replace(self.report, outcome=Outcome.DEPLOYED, files=files)
+        trained_at = trained_at_of(metadata, files) or self.report.trained_at
+        activate(self.client, channel, fields_of(self.report.version, files, trained_at))
+        return replace(self.report, outcome=Outcome.DEPLOYED, files=files, trained_at=trained_at)
 
     def undo(self) -> bool:
         """Remove what was uploaded, also what Vendure took without an answer, and return whether nothing is left.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from shelfsight.bundle.documents import parse_object
 from shelfsight.errors import NotFoundError, ShelfsightError, VendureAccessError, VendureError
 from shelfsight.partners.vendure.channels import (
     active_channel,
@@ -13,6 +14,7 @@ from shelfsight.partners.vendure.channels import (
     set_model_fields,
 )
 from shelfsight.partners.vendure.records import ModelFields
+from shelfsight.vendure import deploy_rules as rules
 from shelfsight.vendure.deploy_rules import Role
 
 if TYPE_CHECKING:
@@ -59,9 +61,10 @@ def find_channel(client: VendureClient, wanted: str, *, key_token: str | None = 
         UnavailableError: it does not answer.
     """
     seen = (active_channel(client, key_token),) if client.has_key else seen_channels(client)
-    for channel in seen:
-        if wanted in {channel.id, channel.code}:
-            return channel
+    found = [channel for channel in seen if channel.id == wanted]
+    found += [channel for channel in seen if channel.code == wanted]
+    if found:
+        return found[0]
     there = ", ".join(f"{channel.id} ({channel.code})" for channel in seen) or "none"
     raise NotFoundError(f"Vendure shows us no channel {wanted[:80]!r}: it shows {there}; check its id and our role")
 
@@ -93,6 +96,12 @@ def fields_of(version: str, files: Mapping[Role, Asset], trained_at: datetime) -
         weights_id=files[Role.WEIGHTS].id,
         metadata_id=files[Role.METADATA].id,
     )
+
+
+def trained_at_of(metadata: bytes, files: Mapping[Role, Asset]) -> datetime | None:
+    """Return when a model was trained, as its `metadata.json` says, else when its files were uploaded, if any."""
+    said = rules.trained_at_of(parse_object(metadata, "metadata.json"))
+    return said or max((asset.created_at for asset in files.values()), default=None)
 
 
 def activate(client: VendureClient, channel: VendureChannel, wanted: ModelFields) -> None:

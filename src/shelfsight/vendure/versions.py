@@ -6,19 +6,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from shelfsight.bundle.documents import parse_object
 from shelfsight.errors import BundleError, VendureAccessError, VendureError
 from shelfsight.partners.vendure import assets
 from shelfsight.partners.vendure.channels import model_fields, seen_channels
-from shelfsight.vendure.deploy_channel import activate, failing, fields_of
+from shelfsight.vendure.deploy_channel import activate, failing, fields_of, trained_at_of
 from shelfsight.vendure.deploy_check import check_deployed
-from shelfsight.vendure.deploy_rules import channel_tags, trained_at_of, version_name
+from shelfsight.vendure.deploy_rules import channel_tags, version_name
 from shelfsight.vendure.versions_rules import cleaning_plan, grouped, named_version, version_before
 
 if TYPE_CHECKING:
     from shelfsight.partners.vendure.client import VendureClient
     from shelfsight.partners.vendure.records import ModelFields, VendureChannel
-    from shelfsight.vendure.deploy_rules import ModelFiles
     from shelfsight.vendure.versions_rules import CleaningPlan, DeployedVersion
 
 ROLLBACK, CLEANUP = "Rollback failed", "Cleanup failed"
@@ -75,7 +73,8 @@ def roll_back(client: VendureClient, channel: VendureChannel, to: str | None = N
     found = version_before(there) if to is None else named_version(there, version_name(to))
     with failing(ROLLBACK):
         files = check_deployed(client, found.files)
-    activate(client, channel, fields_of(found.version, found.files, _trained_at(files, found)))
+    trained_at = trained_at_of(files.metadata, found.files) or found.created_at
+    activate(client, channel, fields_of(found.version, found.files, trained_at))
     return found
 
 
@@ -98,7 +97,8 @@ def verify(client: VendureClient, channel: VendureChannel) -> Verified:
         files = check_deployed(client, active.files)
     except (VendureError, BundleError) as exc:
         return Verified(version=active, problems=(str(exc),))
-    return Verified(version=active, problems=_wrong_fields(fields, active, _trained_at(files, active)))
+    trained_at = trained_at_of(files.metadata, active.files) or active.created_at
+    return Verified(version=active, problems=_wrong_fields(fields, active, trained_at))
 
 
 def clean_up(
@@ -137,11 +137,6 @@ def clean_up(
 
 def _versions(client: VendureClient, channel: VendureChannel, fields: ModelFields) -> tuple[DeployedVersion, ...]:
     return grouped(assets.tagged(client, channel_tags(channel.id), channel=channel.token), fields)
-
-
-def _trained_at(files: ModelFiles, version: DeployedVersion) -> datetime:
-    """Return when a version was trained, or uploaded where nobody says."""
-    return trained_at_of(parse_object(files.metadata, "metadata.json")) or version.created_at
 
 
 def _wrong_fields(fields: ModelFields, version: DeployedVersion, trained_at: datetime) -> tuple[str, ...]:

@@ -34,7 +34,9 @@ def test_an_address_of_the_server_is_enough(given: str, found: str) -> None:
     assert admin_api(given) == found
 
 
-@pytest.mark.parametrize("given", ["shop.example", "ftp://shop.example", "https://", ""])
+@pytest.mark.parametrize(
+    "given", ["shop.example", "ftp://shop.example", "https://", "", "https://[::1", "https://shop.example:http"]
+)
 def test_what_is_no_address_is_refused(given: str) -> None:
     with pytest.raises(UsageError, match="must be one such as"):
         admin_api(given)
@@ -50,6 +52,24 @@ def test_an_address_with_a_password_is_refused_without_repeating_it() -> None:
 def test_credentials_are_not_shown(credentials: Login | SessionToken | ApiKey) -> None:
     with VendureClient("https://shop.example", credentials) as client:
         assert "geheim" not in repr(credentials) + repr(client)
+
+
+@pytest.mark.parametrize("credentials", [SessionToken("gehei\u00fc"), ApiKey("geheim\n")])
+def test_a_token_that_was_not_copied_rightly_is_refused_and_not_shown(credentials: SessionToken | ApiKey) -> None:
+    with (
+        VendureClient("https://shop.example", credentials) as client,
+        pytest.raises(UsageError, match="no token has: copy it again") as caught,
+    ):
+        client.query(documents.ME)
+    assert "gehei" not in str(caught.value)
+
+
+def test_a_server_with_a_wrong_certificate_says_so() -> None:
+    flaky = Flaky(
+        *(httpx2.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate has expired") for _ in range(4))
+    )
+    with pytest.raises(UnavailableError, match="certificate that is not trusted here"):
+        flaky.client.query("{ me }")
 
 
 def test_a_wrong_password_is_refused_and_not_shown(vendure: VendureServer) -> None:

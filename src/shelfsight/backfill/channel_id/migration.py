@@ -36,7 +36,7 @@ from shelfsight.backfill.channel_id.statements import (
 )
 from shelfsight.backfill.channel_id.store import LockBusyError
 from shelfsight.backfill.report import Report
-from shelfsight.backfill.rules import Checkpoint, Pace, Value
+from shelfsight.backfill.rules import Checkpoint, Pace, Strain, Value
 from shelfsight.backfill.stop import EndAskedError
 from shelfsight.errors import ConflictError, DatabaseError
 
@@ -244,7 +244,7 @@ class Migration:
             page = table.update(behind if high is None else f"{behind} AND t.id < {literal(high)}")
             began = time.monotonic()
             rows = self._patiently(partial(self._shop.run, page, lock_timeout_ms=_LOCK_MS[How.BRIEF]), table.name)
-            pace = pace.after(time.monotonic() - began, is_pressed=False)
+            pace = pace.after(time.monotonic() - began, Strain.NONE)
             self._count(table, rows)
             self._watch.advance(rows)
             low = high

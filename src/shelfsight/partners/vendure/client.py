@@ -65,8 +65,12 @@ def admin_api(url: str) -> str:
     Raises:
         UsageError: it is no address of the web, or holds a password.
     """
-    parts = urlsplit(url.strip())
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        parts = urlsplit(url.strip())
+        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets without an end, a port that is none
+        is_address = False
+    if not is_address:
         raise UsageError("the address of Vendure's Admin API must be one such as https://shop.example/admin-api")
     if parts.username is not None or parts.password is not None:
         raise UsageError("the address of Vendure's Admin API holds a user name or password: give them apart from it")
@@ -269,6 +273,9 @@ class VendureClient:
             found["vendure-api-key"] = self._credentials.key
         elif self._session is not None:
             found["Authorization"] = f"Bearer {self._session}"
+        for name, value in found.items():
+            if not (value.isascii() and value.isprintable()):
+                raise UsageError(f"what is sent as {name} has a letter that no token has: copy it again")
         return found
 
     def _allowed(self, ask: Callable[[], dict[str, Any]], channel: str | None, needs: str) -> dict[str, Any]:
@@ -362,6 +369,8 @@ def _unknown(credentials: Credentials) -> VendureAccessError:
 def _silent(url: str, exc: httpx2.HTTPError) -> BusyError:
     if isinstance(exc, httpx2.TimeoutException):
         return BusyError(f"{url} does not answer in time: try again later")
+    if isinstance(exc, httpx2.ConnectError) and "certificate" in str(exc).lower():
+        return BusyError(f"{url} has a certificate that is not trusted here: renew it, or trust its authority")
     if isinstance(exc, httpx2.ConnectError):
         return BusyError(f"{url} cannot be reached: check the address and that Vendure runs")
     return BusyError(f"the connection to {url} broke off ({type(exc).__name__}): try again")
