@@ -176,7 +176,7 @@ def test_old_code_goes_on_while_it_runs_online(shop: Shop, shop_url: str) -> Non
     assert (report.outcome, len(seen.written) > 0, seen.read > 0) == ("finished", True, True)
     assert found(shop_url) == expected()
     migration(shop).stop_filling()
-    _assert_follows_ledger(shop_url, seen.written, seen.paid)
+    assert_follows_ledger(shop_url, seen.written, seen.paid)
 
 
 def test_who_writes_waits_for_the_transaction_and_goes_on(shop: Shop, shop_url: str) -> None:
@@ -186,10 +186,10 @@ def test_who_writes_waits_for_the_transaction_and_goes_on(shop: Shop, shop_url: 
     assert seen.errors == []
     migration(shop).stop_filling()
     assert found(shop_url) == expected()
-    _assert_follows_ledger(shop_url, seen.written, seen.paid)
+    assert_follows_ledger(shop_url, seen.written, seen.paid)
 
 
-def _assert_follows_ledger(url: str, written: dict[str, int], paid: dict[str, str]) -> None:
+def assert_follows_ledger(url: str, written: dict[str, int], paid: dict[str, str]) -> None:
     with psycopg.connect(url) as connection:
         purchases: dict[str, int] = dict(
             connection.execute('SELECT id::text, "channelId" FROM stock_purchase').fetchall()

@@ -1,0 +1,168 @@
+"""`shelfsight backfill channel-id` as an operator types it, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import psycopg
+import pytest
+
+from tests.backfill.channel_id.shop import PURCHASES, ask, expected, found, run_sql, structure
+from tests.cli.command import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMMAND = ("backfill", "channel-id")
+VARIABLES = ("DB_HOST", "DB_PORT", "DB_DATABASE", "DB_USER", "DB_PASSWORD")
+
+
+def _variables(url: str, **more: str) -> dict[str, str]:
+    """Return the environment in which operators name a database."""
+    parts = urlsplit(url)
+    host = parse_qs(parts.query)["host"][0]
+    named = dict(zip(VARIABLES, (host, "5432", parts.path[1:], "postgres", "unused"), strict=True))
+    return named | more
+
+
+def test_the_database_is_named_as_operators_know_it(shop_url: str) -> None:
+    ended = run(*COMMAND, "--json", **_variables(shop_url))
+
+    report = json.loads(ended.stdout)
+    assert ended.returncode == 0
+    assert (report["backfill"], report["outcome"]) == ("channel-id", "finished")
+    assert report["checkpoint"]["stock_purchase_filled"] == PURCHASES
+    assert set(report["verified"]["open"].values()) == {0}
+    assert found(shop_url) == expected()
+    assert "in two channels" in ended.stderr
+
+
+def test_a_finished_one_says_so_and_exits_well(shop_url: str) -> None:
+    run(*COMMAND, "--database-url", shop_url)
+
+    ended = run(*COMMAND, "--mode", "online", "--database-url", shop_url)
+
+    assert (ended.returncode, "complete before; nothing was done" in ended.stdout) == (0, True)
+
+
+@pytest.mark.parametrize("option", ["--plan", "--dry-run"])
+def test_looking_changes_nothing(shop_url: str, option: str) -> None:
+    before = structure(shop_url)
+
+    ended = run(*COMMAND, option, "--json", "--database-url", shop_url)
+
+    assert ended.returncode == 0
+    assert json.loads(ended.stdout)["plan"]
+    assert structure(shop_url) == before
+
+
+def test_verifying_exits_badly_until_everything_is_valid(shop_url: str) -> None:
+    before = run(*COMMAND, "--verify", "--json", "--database-url", shop_url)
+    run(*COMMAND, "--database-url", shop_url)
+    after = run(*COMMAND, "--verify", "--json", "--database-url", shop_url)
+
+    assert (before.returncode, after.returncode) == (1, 0)
+    assert json.loads(before.stdout)["open"]["valid index of stock_purchase"] == 1
+
+
+def test_triggers_and_columns_are_taken_away_on_request(shop_url: str) -> None:
+    before = structure(shop_url)
+    run(*COMMAND, "--mode", "online", "--database-url", shop_url)
+
+    assert run(*COMMAND, "--stop-filling", "--database-url", shop_url).returncode == 0
+    assert ask(shop_url, "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal") == 0
+    assert run(*COMMAND, "--undo", "--database-url", shop_url).returncode == 0
+    assert structure(shop_url) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "sentence"),
+    [
+        ("DROP TABLE inventory_stock_adjustment", (), "table inventory_stock_adjustment is not in schema public"),
+        ("SELECT 1", ("--payments", "none"), "table none is not in schema public"),
+        ("SELECT 1", ("--ledger", "stock_purchase"), "one table is named for two things"),
+        ("SELECT 1", ("--default-channel", "none"), "no channel has the code 'none'"),
+        ("SELECT 1", ("--column", ""), "the name for column is empty"),
+        ("SELECT 1", ("--column", "é" * 32), "more than 63 bytes"),
+        ('ALTER TABLE ledger_journal_entry DROP "sourceId"', (), "ledger_journal_entry has no column sourceId"),
+        ('ALTER TABLE stock_purchase ADD "channelId" text', (), "channelId of stock_purchase is text"),
+        (
+            "ALTER TABLE purchase_payment DROP CONSTRAINT purchase_payment_pkey",
+            (),
+            "ids of purchase_payment are not uni",
+        ),
+        (
+            "ALTER TABLE inventory_stock_adjustment RENAME TO old; "
+            "CREATE VIEW inventory_stock_adjustment AS SELECT * FROM old",
+            (),
+            "inventory_stock_adjustment of schema public is no ordinary table",
+        ),
+        ("SELECT 1", ("--plan", "--undo"), "--plan and --undo do not go together"),
+        ("SELECT 1", ("--sql", "--verify"), "--verify and --sql do not go together"),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence_and_changes_nothing(
+    shop_url: str, change: str, options: tuple[str, ...], sentence: str
+) -> None:
+    with psycopg.connect(shop_url, autocommit=True) as connection:
+        connection.execute(change.encode())
+    before = structure(shop_url)
+
+    ended = run(*COMMAND, *options, "--database-url", shop_url)
+
+    assert ended.returncode in {1, 2, 3}
+    assert ended.stderr.startswith("Error: ")
+    assert sentence in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert structure(shop_url) == before
+
+
+def test_a_table_of_somebody_else_is_one_sentence(shop_url: str) -> None:
+    role = "shopkeeper"
+    run_sql(
+        shop_url,
+        f"DO $$ BEGIN CREATE ROLE {role} LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$",
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}",
+    )
+
+    ended = run(*COMMAND, "--database-url", shop_url.replace("postgres:@", f"{role}:@"))
+
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert "belongs to somebody else: connect as its owner" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"DB_DATABASE": "none"}, 'database "none" does not exist'),
+        ({"DB_USER": "nobody"}, 'role "nobody" does not exist'),
+        ({"DB_HOST": "127.0.0.1", "DB_PORT": "9"}, "PostgreSQL cannot be used"),
+        ({"DB_PASSWORD": ""}, "DB_PASSWORD is not set"),
+    ],
+)
+def test_a_database_that_lets_nobody_in_is_one_sentence(shop_url: str, more: dict[str, str], sentence: str) -> None:
+    ended = run(*COMMAND, **_variables(shop_url, **more))
+
+    assert ended.returncode in {1, 2}
+    assert (sentence in ended.stderr, ended.stderr.count("\n")) == (True, 1)
+    assert "unused" not in ended.stderr
+
+
+def test_a_wrong_password_is_one_sentence_without_it(shop_url: str, password_port: int) -> None:
+    ended = run(
+        *COMMAND, **_variables(shop_url, DB_HOST="127.0.0.1", DB_PORT=str(password_port), DB_PASSWORD="sesame")
+    )
+
+    assert ended.returncode == 1
+    assert 'password authentication failed for user "postgres"' in ended.stderr
+    assert ("sesame" in ended.stderr, ended.stderr.count("\n")) == (False, 1)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://x/y", "postgresql://[::1"])
+def test_an_address_that_is_none_is_one_sentence(url: str, tmp_path: Path) -> None:
+    ended = run(*COMMAND, "--database-url", url)
+
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert "address cannot be read" in ended.stderr
