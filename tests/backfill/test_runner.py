@@ -42,7 +42,7 @@ class Toy:
     before_read: Callable[[], None] = lambda: None
     before_send: Callable[[], None] = lambda: None
     refuses: frozenset[int] = frozenset()
-    who_suffers: str | None = None
+    who_suffers: list[str] = field(default_factory=list)
 
     title = "numbers"
 
@@ -70,7 +70,7 @@ class Toy:
         return self.send(Page(rows=0, position={}, load=numbers))
 
     def pressure(self) -> str | None:
-        return self.who_suffers
+        return self.who_suffers.pop() if self.who_suffers else None
 
     def warnings(self) -> Sequence[str]:
         return ()
@@ -363,15 +363,14 @@ def test_the_page_size_grows_towards_the_wanted_time_and_shrinks_when_somebody_s
     run(quick, store, pace=Pace(size=100, page_time_s=60))
     assert quick.sizes == sorted(quick.sizes)
     assert quick.sizes[-1] > 200
-    suffering = Toy(range(1, 4001), who_suffers="a replica is behind")
-    watch = Watched()
+    suffering, watch = Toy(range(1, 2001), who_suffers=["a replica is behind"]), Watched()
     run(suffering, store, pace=Pace(size=400, page_time_s=60), reset=True, watch=watch)
-    assert suffering.sizes[-1] < 400
+    assert min(suffering.sizes) < 400
     assert any("a replica is behind" in text for text in watch.told)
 
 
 def test_without_adaptive_the_page_size_is_what_the_operator_said(store: SqlCheckpoints) -> None:
-    toy = Toy(range(1, 2001), who_suffers="a replica is behind")
+    toy = Toy(range(1, 2001), who_suffers=["a replica is behind"])
     run(toy, store, pace=Pace(size=100))
     assert set(toy.sizes) == {100}
 

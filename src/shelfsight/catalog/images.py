@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from PIL import ExifTags
 from PIL import Image as Pillow
 
-from shelfsight.catalog.picture import FORMATS, MAX_BYTES, open_picture
+from shelfsight.catalog.picture import FORMATS, MAX_BYTES, check_picture
 from shelfsight.catalog.rules import Image, Stamp
 from shelfsight.catalog.store import images
 from shelfsight.errors import PictureError
@@ -189,7 +189,7 @@ def _examined(data: bytes, product_id: str, at: datetime) -> Image:
     if len(data) > MAX_IMAGE_BYTES:
         raise PictureError(f"larger than {MAX_IMAGE_BYTES // 2**20} MiB")
     with _TURNS:
-        open_picture(data)
+        check_picture(data)
     with Pillow.open(io.BytesIO(data), formats=FORMATS) as picture:
         width, height = picture.size
         if picture.getexif().get(ExifTags.Base.Orientation) in _ON_ITS_SIDE:

@@ -30,6 +30,7 @@ WORKING_SIDE = 352
 """Short side, in pixels, at which pictures are opened to be learned or recognised: 1.6 times what a network sees."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+_CHECKED_SIDE = 64
 _MIN_SIDE = 16
 _LARGE_PIXELS = 12_000_000
 _LARGE = threading.Semaphore()
@@ -85,6 +86,17 @@ def open_picture(data: bytes, *, short_side: int = WORKING_SIDE) -> Image.Image:
         raise PictureError(f"damaged or cut off ({exc})") from exc
 
 
+def check_picture(data: bytes) -> None:
+    """Check that `open_picture` can open a picture; quicker, for it is decoded as small as its format allows.
+
+    Raises:
+        PictureError: it cannot.
+    """
+    open_picture(data, short_side=_CHECKED_SIDE)
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        _draft(image, WORKING_SIDE)
+
+
 def centre_square(picture: Image.Image, size: int) -> Image.Image:
     """Return the centre square of the short side, scaled to `size` pixels: what Teachable Machine clients feed."""
     side = min(picture.size)
@@ -94,14 +106,7 @@ def centre_square(picture: Image.Image, size: int) -> Image.Image:
 
 
 def _prepare(image: Image.Image, short_side: int) -> Image.Image:
-    width, height = image.size
-    if min(width, height) < _MIN_SIDE:
-        raise PictureError(f"too small ({width} x {height} pixels): nothing could be seen on it")
-    image.draft("RGB", (short_side, short_side))
-    pixels = image.width * image.height
-    if pixels > MAX_PIXELS:
-        most = MAX_PIXELS // 1_000_000
-        raise PictureError(f"too large ({width} x {height} pixels; at most {most} million are decoded)")
+    pixels = _draft(image, short_side)
     with _LARGE if pixels > _LARGE_PIXELS else nullcontext():
         image.load()
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
@@ -112,6 +117,19 @@ def _prepare(image: Image.Image, short_side: int) -> Image.Image:
     small = _on_white(scaled)
     coloured = _srgb(small, profile)
     return coloured.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else coloured
+
+
+def _draft(image: Image.Image, short_side: int) -> int:
+    """Let an image be decoded no larger than it needs to be; return how many pixels that are."""
+    width, height = image.size
+    if min(width, height) < _MIN_SIDE:
+        raise PictureError(f"too small ({width} x {height} pixels): nothing could be seen on it")
+    image.draft("RGB", (short_side, short_side))
+    pixels = image.width * image.height
+    if pixels > MAX_PIXELS:
+        most = MAX_PIXELS // 1_000_000
+        raise PictureError(f"too large ({width} x {height} pixels; at most {most} million are decoded)")
+    return pixels
 
 
 def _scalable(image: Image.Image) -> Image.Image:

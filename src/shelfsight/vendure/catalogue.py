@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NEEDS = "ReadProduct"
 """The permission for all of it."""
 
-BATCH = 100
+BATCH = 200
 """Products that are read whole in one request; Vendure asks its database several times for each."""
 
 _BY_ID = {"sort": {"id": "ASC"}}

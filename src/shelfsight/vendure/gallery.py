@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from shelfsight.catalog.rules import Image
     from shelfsight.registry.lease import Lease
 
+_THREADS = 2 * AT_ONCE
+"""So many pictures in memory: while some are asked for, others are checked and stored."""
+
 _RENEWED_EVERY_S = 15.0
 
 
@@ -79,7 +82,7 @@ class Gallery:
 
     def _fetched(self, urls: Mapping[str, str], now: datetime) -> Iterator[tuple[str, Image | Exception]]:
         """Yield what became of each picture, and keep the lease meanwhile."""
-        pool = ThreadPoolExecutor(AT_ONCE, "shelfsight-vendure")
+        pool = ThreadPoolExecutor(_THREADS, "shelfsight-vendure")
         try:
             assets: dict[Future[Image | Exception], str] = {
                 pool.submit(self._fetch, url, now): asset for asset, url in urls.items()

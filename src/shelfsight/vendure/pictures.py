@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from dataclasses import dataclass
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import httpcore2
 
 AT_ONCE = 4
+"""Requests to a server at a time."""
 TRIES = 4
 """For each picture, while its server is busy or silent."""
 
@@ -81,6 +82,7 @@ class Pictures:
         own = _origin(api_url)
         self._reach = Reach(is_allowed=lambda _: True, resolve=lambda *place: _resolved(place, own), ports=None)
         self._pace = Pace()
+        self._asking = BoundedSemaphore(AT_ONCE)
         self._sleep = sleep
 
     def fetch(self, url: str) -> bytes:
@@ -92,8 +94,9 @@ class Pictures:
         """
         reason = ""
         for _ in range(TRIES):
-            self._sleep(self._pace.wait_s())
-            found = self._once(url)
+            with self._asking:
+                self._sleep(self._pace.wait_s())
+                found = self._once(url)
             if isinstance(found, bytes):
                 self._pace.note(None)
                 return found

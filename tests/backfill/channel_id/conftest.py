@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ from shelfsight.backfill.channel_id.migration import Migration
 from shelfsight.backfill.channel_id.rules import USUAL, Names
 from shelfsight.backfill.channel_id.store import Shop, connect
 from shelfsight.backfill.stop import Stop
-from tests.backfill.channel_id.shop import build, run_sql
+from tests.backfill.channel_id.shop import ask, build, run_sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,6 +51,17 @@ def shop_url(empty_url: str) -> str:
     """The URL of a shop's database."""
     build(empty_url)
     return empty_url
+
+
+@pytest.fixture
+def guarded(shop_url: str) -> str:
+    """A user whom the server of the run asks for a password, as it does nobody else."""
+    rules = Path(ask(shop_url, "SHOW hba_file"))
+    line = "local all guarded scram-sha-256\n"
+    if not rules.read_text().startswith(line):
+        rules.write_text(line + rules.read_text())
+        run_sql(shop_url, "CREATE ROLE guarded LOGIN PASSWORD 'right'", "SELECT pg_reload_conf()")
+    return "guarded"
 
 
 @pytest.fixture

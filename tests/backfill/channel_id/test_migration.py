@@ -229,6 +229,29 @@ def test_filling_goes_on_until_it_is_stopped(shop: Shop, shop_url: str) -> None:
         run_sql(shop_url, "INSERT INTO stock_purchase (id, total) VALUES (5002, 1)")
 
 
+@pytest.mark.parametrize("mode", list(Mode))
+def test_what_is_booked_after_the_ledger_was_read_is_set_right(shop: Shop, shop_url: str, mode: Mode) -> None:
+    watch = Told()
+
+    def book_late(_rows: int) -> None:  # purchase 5 was made before, and has no entry when the ledger is read
+        entry = (
+            """INSERT INTO ledger_journal_entry ("sourceType", "sourceId", "channelId") VALUES ('Purchase', '5', 4)"""
+        )
+        if watch.rows >= 6 and not ask(
+            shop_url,
+            "SELECT count(*) FROM ledger_journal_entry WHERE \"sourceId\" = '5' AND \"sourceType\" = 'Purchase'",
+        ):
+            run_sql(shop_url, entry)
+
+    watch.on_advance = book_late
+    migration(shop, watch=watch).run(mode, fill=True)
+    migration(shop).stop_filling()
+
+    wanted = expected()
+    wanted["stock_purchase"]["5"] = wanted["purchase_payment"]["5"] = 4
+    assert found(shop_url) == wanted
+
+
 def test_a_row_that_somebody_moved_meanwhile_stays_there(shop: Shop, shop_url: str) -> None:
     migration(shop).run(Mode.ONLINE, fill=True)
     run_sql(

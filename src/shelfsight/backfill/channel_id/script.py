@@ -78,16 +78,21 @@ def not_ours(table: Table) -> str:
 
 def _text(names: Names, title: str, statements: Sequence[str]) -> str:
     said = literal("another run of channel-id is at work: wait until it has ended")
-    ours = do(f"IF NOT ({turn(names)}) THEN RAISE EXCEPTION USING MESSAGE = {said}; END IF;")
+    # The server lets go of the turn of a session that has ended a moment later.
+    ours = do(
+        f"FOR attempt IN 1..5 LOOP IF {turn(names)} THEN RETURN; END IF; PERFORM pg_sleep(0.4); END LOOP; "
+        f"RAISE EXCEPTION USING MESSAGE = {said};"
+    )
     steps = [f"\\echo {number} of {len(statements)}\n{each}" for number, each in enumerate(statements, 1)]
     return "\n".join((f"-- shelfsight backfill: {title}", *_HEAD, ours, *steps, ""))
 
 
 def _at_once(names: Names, *, fill: bool) -> list[str]:
-    steps = [add_column(table) for table in tables(names)]
-    filled = [Table(names, kind) for kind in FILL_ORDER]
+    steps = [*map(add_column, tables(names)), *(map(add_trigger, tables(names)) if fill else ())]
     ends = [step for table in tables(names) for step in constrain_at_once(table)]
-    ends += [add_trigger(table) for table in tables(names)] if fill else []
+    filled: list[str] = []
+    for table in (Table(names, kind) for kind in FILL_ORDER):
+        filled += [*table.fill_map(), *(table.note_unbooked() if fill else ()), table.update()]
     return [
         "BEGIN;",
         "SET LOCAL lock_timeout = '500ms';",
@@ -95,7 +100,7 @@ def _at_once(names: Names, *, fill: bool) -> list[str]:
         "SET LOCAL lock_timeout = 0;",
         _check(names),
         *map(_once, steps),
-        *(f"{statement};" for table in filled for statement in (*table.fill_map(), table.update())),
+        *(f"{statement};" for statement in filled),
         *map(_once, ends),
         "COMMIT;",
     ]
@@ -105,7 +110,7 @@ def _online(names: Names, *, fill: bool) -> list[str]:
     first = [*map(add_column, tables(names)), *map(add_trigger, tables(names))]
     made = [_check(names), "SET synchronous_commit = off;", *map(_retried, first)]
     for table in (Table(names, kind) for kind in FILL_ORDER):
-        made += [*(f"{statement};" for statement in table.fill_map()), pages(table)]
+        made += [*(f"{statement};" for statement in (*table.fill_map(), *table.note_unbooked())), pages(table)]
     for table in tables(names):
         made += [_index(step) if step.how is How.INDEX else _retried(step) for step in constrain_online(table)]
     made += [f"{part};" if isinstance(part, str) else _retried(part) for part in settle(names, fill=fill)]

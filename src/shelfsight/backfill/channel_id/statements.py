@@ -176,6 +176,24 @@ class Table:
             f"ANALYZE pg_temp.{self.map}",
         ]
 
+    def note_unbooked(self) -> list[str]:
+        """Return statements that note the rows without a channel whose entry may still come: the map has none for them.
+
+        Where the ledger has no entry of this kind at all, none is to come. A payment goes where its purchase goes.
+        """
+        names = self.names
+        kind, source = literal(self.kind.value), literal(names.source(self.kind))
+        insert = f"INSERT INTO {noted_at(names)} SELECT {kind}, t.id::text"
+        where = f"WHERE t.{self.column} IS NULL AND NOT EXISTS (SELECT FROM pg_temp.{self.map} m WHERE m.id = t.id)"
+        is_booked = f"EXISTS (SELECT FROM {self._ledger} e WHERE e.{identifier(names.source_type_column)} = {source})"
+        statements = [f"{insert}, ({self.given('t')})::text FROM {self.at} t {where} AND {is_booked}"]
+        if self.kind is Kind.PAYMENT:
+            noted = f"n.kind = {literal(Kind.PURCHASE.value)} AND n.id = t.{identifier(names.purchase_column)}::text"
+            statements.append(
+                f"{insert}, ({self.given('t')})::text FROM {self.at} t JOIN {noted_at(names)} n ON {noted} {where}"
+            )
+        return [f"{statement} ON CONFLICT DO NOTHING" for statement in statements]
+
     def conflicts(self) -> str:
         """Return a query of rows in the map that the ledger has in two channels: `id`, as text, in their order."""
         names = self.names
