@@ -1,5 +1,6 @@
 """What the plugin of a Vendure server sends, and is answered; and connections as JSON."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
 
@@ -99,9 +100,14 @@ class ConnectionDocument(ApiDocument):
     synced_at: datetime | None = Field(description="When everything was last looked at")
     sync_error: str | None = Field(description="Why the last sync failed; null: it did not")
     retry_at: datetime | None = Field(description="When it is tried again")
+    mirror_error: str | None = Field(description="Why fields or model could not be written there; null: they were")
+    orders_pending: int = Field(description="Sales that wait to become orders")
+    orders_refused: int = Field(description="Sales that become none, unless somebody has them tried again")
 
     @classmethod
-    def of(cls, one: ConnectedChannel, *, products: int) -> "ConnectionDocument":
+    def of(
+        cls, one: ConnectedChannel, *, products: int, mirror_error: str | None, orders: Mapping[OrderState, int]
+    ) -> "ConnectionDocument":
         """Return the document of a connection."""
         return cls(
             channel_id=one.channel,
@@ -117,6 +123,9 @@ class ConnectionDocument(ApiDocument):
             synced_at=one.state.synced_at,
             sync_error=one.state.error,
             retry_at=one.state.retry_at,
+            mirror_error=mirror_error,
+            orders_pending=orders.get(OrderState.PENDING, 0),
+            orders_refused=orders.get(OrderState.REFUSED, 0),
         )
 
 

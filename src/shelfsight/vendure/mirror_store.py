@@ -54,6 +54,13 @@ def due_channels(tx: Connection, now: datetime) -> list[str]:
     return list(tx.scalars(found.where(differs, may).order_by(channels.c.id)))
 
 
+def errors(tx: Connection) -> dict[str, str]:
+    """Return why Vendure could not be told the last time, by channel; those that could are left out."""
+    columns = (vendure_channels.c.channel_id, vendure_channels.c.mirror_error)
+    rows = tx.execute(select(*columns).where(vendure_channels.c.mirror_error.is_not(None)))
+    return {row.channel_id: row.mirror_error for row in rows}
+
+
 def get(tx: Connection, channel_id: str) -> Mirrored:
     """Return how a channel is, and what Vendure was told.
 

@@ -95,6 +95,15 @@ def listed(tx: Connection, channel_id: str, states: Collection[OrderState]) -> l
     return [_row(row) for row in rows]
 
 
+def counts(tx: Connection) -> dict[str, dict[OrderState, int]]:
+    """Return how many orders of each channel are in each state; none are left out."""
+    columns = (vendure_orders.c.channel_id, vendure_orders.c.state)
+    found: dict[str, dict[OrderState, int]] = {}
+    for row in tx.execute(select(*columns, func.count().label("orders")).group_by(*columns)):
+        found.setdefault(row.channel_id, {})[OrderState(row.state)] = row.orders
+    return found
+
+
 def their_products(
     tx: Connection, channel_id: str, product_ids: Collection[str]
 ) -> dict[str, tuple[str, str | None]]:

@@ -91,12 +91,19 @@ def connections(json: JsonOption = False) -> None:
     """List the channels that are connected with Vendure, and how it goes."""
     from shelfsight.cli.output import print_documents, print_table
     from shelfsight.cli.service import opened_service
-    from shelfsight.vendure import product_store, store
+    from shelfsight.vendure import mirror_store, order_store, product_store, store
     from shelfsight.vendure.documents import ConnectionDocument
 
     with opened_service() as service, service.database.read() as tx:
+        errors, orders = mirror_store.errors(tx), order_store.counts(tx)
         found = [
-            ConnectionDocument.of(one, products=product_store.count(tx, one.channel)) for one in store.connected(tx)
+            ConnectionDocument.of(
+                one,
+                products=product_store.count(tx, one.channel),
+                mirror_error=errors.get(one.channel),
+                orders=orders.get(one.channel, {}),
+            )
+            for one in store.connected(tx)
         ]
     if json:
         print_documents(found)
@@ -203,8 +210,15 @@ def _row(one: ConnectionDocument) -> tuple[str, ...]:
         one.vendure_channel_id,
         one.sells,
         "yes" if one.deploys else "no",
-        "yes" if one.records_orders else "no",
+        _orders(one),
         str(one.products),
         moment(one.synced_at),
-        one.sync_error or "–",
+        " ".join(filter(None, (one.sync_error, one.mirror_error))) or "–",
     )
+
+
+def _orders(one: ConnectionDocument) -> str:
+    if not one.records_orders:
+        return "no"
+    waiting = f", {one.orders_pending} wait" if one.orders_pending else ""
+    return f"yes{waiting}" + (f", {one.orders_refused} refused" if one.orders_refused else "")
