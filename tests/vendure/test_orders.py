@@ -142,6 +142,18 @@ def test_without_vendure_a_sale_waits_and_is_placed_when_it_is_back(till: Till) 
     assert till.rows()[sale].error is None
 
 
+def test_while_vendure_is_away_one_sale_is_tried_for_all(till: Till) -> None:
+    sales = [till.sell() for _ in range(3)]
+    till.shop.lose_vendure()
+    till.place()
+    rows = till.rows()
+    assert sorted(rows[sale].attempts for sale in sales) == [0, 0, 1]
+    assert len({row.next_at for row in rows.values()}) == 1
+    till.shop.find_vendure()
+    till.place()
+    assert till.placed() == sorted(sales)
+
+
 def test_two_processes_place_each_sale_once(till: Till) -> None:
     sales = sorted(till.sell() for _ in range(3))
     with ThreadPoolExecutor(2) as both:

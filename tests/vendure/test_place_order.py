@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shelfsight.errors import OrderRefusedError, UnavailableError, VendureError
-from shelfsight.vendure.place_order import OrderDesk
+from shelfsight.vendure.place_order import PERMISSIONS, OrderDesk
 from tests.vendure.server import SUPERADMIN
 from tests.vendure.test_order_rules import sale
 from tests.vendure.till_channel import add_shipping, count_stock, orders_of
@@ -26,7 +26,8 @@ class Shop:
         self.channel: ShopChannel = vendure.channel("orders")
         self.milk = vendure.product(self.channel, "Milk", skus=["MILK"], price=139)
         count_stock(vendure, self.channel, self.milk, is_counted=False)
-        self.desk = OrderDesk(vendure.admin, self.channel.token)
+        login = vendure.administrator(["ReadProduct", *PERMISSIONS], [self.channel.id])
+        self.desk = OrderDesk(vendure.client(login), self.channel.token)
 
     def variants(self) -> dict[str, list[Variant]]:
         """Return what `milk` is there."""

@@ -71,7 +71,8 @@ class Pipeline:
             ConflictError, UnavailableError: as the phase and the journal say.
         """
         values = self._crew.journal.checkpoint.values
-        self._crew.watch.begin(self._phase.title, total=self._phase.total(), done=self._phase.done(values))
+        total = self._crew.patience(self._phase.total)
+        self._crew.watch.begin(self._phase.title, total=total, done=self._phase.done(values))
         with ThreadPoolExecutor(1, thread_name_prefix="backfill-send") as sender:
             try:
                 while self._one(sender):

@@ -17,6 +17,7 @@ from shelfsight.partners.vendure.credentials import ApiKey, Login
 from shelfsight.vendure import product_store, store
 from shelfsight.vendure.catalogue import check_readable
 from shelfsight.vendure.deploy_channel import check_permissions, find_channel
+from shelfsight.vendure.place_order import PERMISSIONS
 from shelfsight.vendure.rules import ConnectedChannel, Sells, Server, SyncState
 from shelfsight.webhooks.rules import SECRET_BYTES, secret_text
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from shelfsight.database.engine import Database
     from shelfsight.partners.vendure.records import VendureChannel
     from shelfsight.webhooks.subscriptions import Asker
-
-_TO_ORDER = frozenset({"CreateOrder", "ReadOrder", "UpdateOrder"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +159,7 @@ def _our_user(client: VendureClient) -> tuple[str, str]:
 
 def _check_orders(channel: VendureChannel) -> None:
     """Check that we may place orders, as far as Vendure says; of API keys it does not."""
-    lacking = sorted(_TO_ORDER - channel.permissions) if channel.permissions is not None else []
+    lacking = sorted(PERMISSIONS - channel.permissions) if channel.permissions is not None else []
     if lacking:
         raise VendureAccessError(
             f"we may place no orders in Vendure's channel {channel.id}: "

@@ -142,6 +142,19 @@ def note_failed(tx: Connection, order: OrderRow, error: str, next_at: datetime) 
     tx.execute(failed)
 
 
+def postpone(tx: Connection, failed: OrderRow, now: datetime) -> None:
+    """Let the orders of a channel that are due wait as long as the one that has just failed."""
+    until = select(vendure_orders.c.next_at).where(
+        vendure_orders.c.channel_id == failed.channel_id, vendure_orders.c.sale_id == failed.sale_id
+    )
+    others = update(vendure_orders).where(
+        vendure_orders.c.channel_id == failed.channel_id,
+        vendure_orders.c.state == OrderState.PENDING.value,
+        vendure_orders.c.next_at <= now,
+    )
+    tx.execute(others.values(next_at=until.scalar_subquery()))
+
+
 def retry(tx: Connection, channel_id: str, sale_id: str, now: datetime) -> None:
     """Let a sale that was refused be tried again.
 

@@ -6,6 +6,7 @@ listed, until somebody has it tried again. What only needs time, or other settin
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -22,7 +23,7 @@ from shelfsight.vendure.rounds import Work
 from shelfsight.vendure.rules import retry_after
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from shelfsight.database.engine import Database
     from shelfsight.registry.lease import Lease
@@ -32,26 +33,52 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why a sale is no order yet, or becomes none."""
+
+    sale_id: str
+    reason: str
+    is_refused: bool
+
+
 def orders(database: Database) -> Work:
     """Return the work of placing the orders of every channel that has any."""
-    return Work(name="vendure_orders", due=lambda: _due(database), do=lambda channel: place_due(database, channel))
+    return Work(
+        name="vendure_orders",
+        due=lambda: _due(database),
+        do=lambda channel: _tell(channel, place_due(database, channel)),
+    )
 
 
-def place_due(database: Database, channel: str) -> None:
-    """Place what is due of a channel, unless another process is at it.
+def place_due(database: Database, channel: str) -> list[Problem]:
+    """Place what is due of a channel, unless another process is at it; return what could not be placed.
 
     Raises:
+        NotFoundError: the channel is not connected.
         DatabaseError: the database does not answer.
     """
+    with database.read() as tx:
+        connected = connections.get(tx, channel)
+    problems: list[Problem] = []
     try:
-        with held(database, f"orders:{channel}") as lease:
+        with held(database, f"orders:{channel}") as lease, client_of(connected.server) as client:
             with database.write() as tx:
                 store.take_sales(tx, channel, clock.now(tx))
+            desk = OrderDesk(client, connected.token)
             while (order := _next(database, channel)) is not None:
                 lease.renew()
-                _attempt(database, order, lease)
+                problem = _attempt(desk, order, lease)
+                problems += [problem] if problem else []
     except PublishConflictError:
-        return
+        pass  # the other one goes on
+    return problems
+
+
+def _tell(channel: str, problems: Sequence[Problem]) -> None:
+    for one in problems:
+        event = "vendure_order_refused" if one.is_refused else "vendure_order_waits"
+        _log.warning(event, channel=channel, sale=one.sale_id, reason=one.reason)
 
 
 def _due(database: Database) -> list[str]:
@@ -64,40 +91,45 @@ def _next(database: Database, channel: str) -> OrderRow | None:
         return store.next_due(tx, channel, clock.now(tx))
 
 
-def _attempt(database: Database, order: OrderRow, lease: Lease) -> None:
-    """Try to place one order, and write what came of it."""
+def _attempt(desk: OrderDesk, order: OrderRow, lease: Lease) -> Problem | None:
+    """Try to place one order, write what came of it, and return why it could not be placed."""
     try:
-        _place(database, order, lease)
+        _place(desk, order, lease)
     except OrderRefusedError as exc:
-        _log.warning("vendure_order_refused", channel=order.channel_id, sale=order.sale_id, reason=str(exc))
-        with database.write() as tx:
+        with lease.database.write() as tx:
             lease.check(tx)
             store.note_refused(tx, order, str(exc))
-    except (VendureError, UnavailableError) as exc:
-        _log.warning("vendure_order_waits", channel=order.channel_id, sale=order.sale_id, reason=str(exc))
-        with database.write() as tx:
+        return Problem(sale_id=order.sale_id, reason=str(exc), is_refused=True)
+    except VendureError as exc:
+        with lease.database.write() as tx:
             lease.check(tx)
             store.note_failed(tx, order, str(exc), clock.now(tx) + retry_after(order.attempts + 1))
+        return Problem(sale_id=order.sale_id, reason=str(exc), is_refused=False)
+    except UnavailableError as exc:
+        with lease.database.write() as tx:
+            lease.check(tx)
+            now = clock.now(tx)
+            store.note_failed(tx, order, str(exc), now + retry_after(order.attempts + 1))
+            store.postpone(tx, order, now)  # else each of them would find out by itself
+        return Problem(sale_id=order.sale_id, reason=str(exc), is_refused=False)
+    return None
 
 
-def _place(database: Database, order: OrderRow, lease: Lease) -> None:
-    with database.read() as tx:
+def _place(desk: OrderDesk, order: OrderRow, lease: Lease) -> None:
+    with lease.database.read() as tx:
         sale = sales.get(tx, order.channel_id, order.sale_id)
         theirs = store.their_products(tx, order.channel_id, [line.product_id for line in sale.lines])
-        connected = connections.get(tx, order.channel_id)
-    with client_of(connected.server) as client:
-        desk = OrderDesk(client, connected.token)
-        variants = _variants(desk, theirs)
-        order_id = order.order_id
-        if order_id is None:
-            order_id = desk.draft()
-            with database.write() as tx:
-                lease.check(tx)
-                store.note_draft(tx, order, order_id)
-        placed = desk.place(sale, variants, order_id)
-        if placed.note is not None:
-            desk.note(order_id, placed.note)
-    with database.write() as tx:
+    variants = _variants(desk, theirs)
+    order_id = order.order_id
+    if order_id is None:
+        order_id = desk.draft()
+        with lease.database.write() as tx:
+            lease.check(tx)
+            store.note_draft(tx, order, order_id)
+    placed = desk.place(sale, variants, order_id)
+    if placed.note is not None:
+        desk.note(order_id, placed.note)
+    with lease.database.write() as tx:
         lease.check(tx)
         store.note_placed(tx, order, placed.code, placed.note)
 

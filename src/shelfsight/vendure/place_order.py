@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from shelfsight.till.rules import Sale
     from shelfsight.vendure.order_rules import WantedLine
 
-NEEDS = "CreateOrder, UpdateOrder, ReadOrder, ReadCatalog and ReadShippingMethod"
+PERMISSIONS = frozenset({"CreateOrder", "DeleteOrder", "ReadOrder", "UpdateOrder"})
+"""What placing orders takes besides reading products; `DeleteOrder` for drafts of sales that are refused."""
+_NEEDS = f"{', '.join(sorted(PERMISSIONS))} and ReadProduct"
 _METHOD = "till"
 _CUSTOMER = {"firstName": "Till", "lastName": "Shelfsight", "emailAddress": "till@shelfsight.invalid"}
 _DRAFT, _TO_PAY, _PAID = "Draft", "ArrangingPayment", "PaymentSettled"
@@ -160,10 +162,10 @@ class OrderDesk:
         return {**found["order"], "total": Decimal(found["order"]["totalWithTax"]).scaleb(-decimals)}
 
     def _ask(self, document: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-        return self._client.query(document, variables, channel=self._channel, needs=NEEDS)
+        return self._client.query(document, variables, channel=self._channel, needs=_NEEDS)
 
     def _do(self, document: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        (found,) = self._client.mutate(document, variables, channel=self._channel, needs=NEEDS).values()
+        (found,) = self._client.mutate(document, variables, channel=self._channel, needs=_NEEDS).values()
         if "transitionError" in found:  # which says more than its message
             raise VendureError(f"Vendure answers: {found['transitionError']}", reason=found["errorCode"])
         return result_of(found)

@@ -11,8 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-import structlog
-
 from shelfsight.database import clock
 from shelfsight.errors import DatabaseError, PublishConflictError, ShelfsightError
 from shelfsight.registry.lease import held
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
     from shelfsight.vendure.catalogue import TheirChannel
     from shelfsight.vendure.rules import ConnectedChannel, Glance
     from shelfsight.vendure.take_over import Refusal
-
-_log = structlog.get_logger()
 
 
 class Progress(Protocol):
@@ -127,7 +123,6 @@ def sync(stores: Stores, channel_id: str, order: Order, progress: Progress | Non
             else:
                 store.forget_all_wanted(tx, channel_id, began)
             store.note_synced(tx, channel_id, now, scan_at=None if order.named else now + SCAN_EVERY)
-    _tell(channel_id, result)
     return result
 
 
@@ -188,13 +183,3 @@ def _note_failed(stores: Stores, connected: ConnectedChannel, error: ShelfsightE
     with suppress(DatabaseError), stores.database.write() as tx:  # that it failed is told in any case
         retry_at = clock.now(tx) + retry_after(attempts)
         store.note_failed(tx, connected.channel, str(error), attempts=attempts, retry_at=retry_at)
-    _log.warning("vendure_sync_failed", channel=connected.channel, attempts=attempts, reason=str(error))
-
-
-def _tell(channel_id: str, result: SyncResult) -> None:
-    counts = {name: getattr(result, name) for name in ("added", "changed", "restored", "deleted", "pictures")}
-    (_log.info if any(counts.values()) else _log.debug)("vendure_synced", channel=channel_id, **counts)
-    for one in (*result.refused, *result.put_off):
-        _log.warning(
-            "vendure_not_taken", channel=channel_id, product=one.product_id, asset=one.asset, reason=one.reason
-        )

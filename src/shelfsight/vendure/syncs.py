@@ -16,6 +16,7 @@ from shelfsight.vendure.sync import Order, sync, sync_lease
 if TYPE_CHECKING:
     from shelfsight.catalog.images import Stores
     from shelfsight.database.engine import Database
+    from shelfsight.vendure.sync import SyncResult
 
 _log = structlog.get_logger()
 
@@ -37,9 +38,20 @@ def sync_due(stores: Stores, channel: str) -> None:
     if connected is None or is_held(stores.database, sync_lease(channel)):
         return
     try:
-        sync(stores, channel, Order(named=not is_scan))
+        result = sync(stores, channel, Order(named=not is_scan))
     except PublishConflictError as exc:
         _log.debug("vendure_sync_left_to_another", channel=channel, reason=str(exc))
+    else:
+        _tell(channel, result)
+
+
+def _tell(channel: str, result: SyncResult) -> None:
+    counts = {name: getattr(result, name) for name in ("added", "changed", "restored", "deleted", "pictures")}
+    if any(counts.values()):
+        _log.info("vendure_synced", channel=channel, **counts)
+    for one in (*result.refused, *result.put_off):
+        about = {"product": one.product_id, "asset": one.asset, "reason": one.reason}
+        _log.warning("vendure_not_taken", channel=channel, **about)
 
 
 def _due(database: Database) -> list[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
 
 from shelfsight.backfill.inventory_fields.backfill import InventoryFields
@@ -17,7 +17,7 @@ from tests.backfill.inventory.shop import COLLECTION, Watched, client_of, counts
 from tests.backfill.typesense_server import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from shelfsight.backfill.checkpoints.sql import SqlCheckpoints
     from tests.backfill.inventory.shop import Shop
@@ -72,15 +72,15 @@ def test_rows_that_a_trigger_refuses_are_kept_aside_and_the_others_of_their_page
     shop: Shop, store: SqlCheckpoints
 ) -> None:
     shop.do("""CREATE OR REPLACE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS
-        $$BEGIN IF NEW.id IN (8, 9) THEN RAISE EXCEPTION 'row % is locked', NEW.id; END IF; RETURN NEW; END$$""")
+        $$BEGIN IF NEW.id IN (9, 10) THEN RAISE EXCEPTION 'row % is locked', NEW.id; END IF; RETURN NEW; END$$""")
     shop.do("CREATE TRIGGER refuse BEFORE UPDATE ON public.products FOR EACH ROW EXECUTE FUNCTION public.refuse()")
     unset = sum(row[2] is None for row in shop.rows().values())
     report = run(shop, store)
     assert {(one.key, one.reason) for one in report.refused} == {
-        ("8", "PostgreSQL says: row 8 is locked"),
         ("9", "PostgreSQL says: row 9 is locked"),
+        ("10", "PostgreSQL says: row 10 is locked"),
     }
-    assert {key for key, row in shop.rows().items() if row[2] is None} == {"8", "9"}
+    assert {key for key, row in shop.rows().items() if row[2] is None} == {"9", "10"}
     assert counts(report)["updated_supabase"] == unset - 2
     shop.do("DROP TRIGGER refuse ON public.products")
     report = run(shop, store, retry=True)
@@ -133,23 +133,18 @@ def test_connections_that_the_server_ends_are_made_again(shop: Shop, store: SqlC
     }
 
 
-class meanwhile(pytest.MonkeyPatch):  # noqa: N801
-    """Does something of the shop's before each call of a method, while the block runs."""
+@contextmanager
+def meanwhile(owner: type, name: str, action: Callable[[int], object]) -> Iterator[None]:
+    """Do something of the shop's before each call of a method, while the block runs."""
+    calls, before = iter(range(10_000)), getattr(owner, name)
 
-    def __init__(self, owner: type, name: str, action: Callable[[int], object]) -> None:
-        super().__init__()
-        calls, before = iter(range(10_000)), getattr(owner, name)
+    def instead(*args: Any, **kwargs: Any) -> Any:
+        action(next(calls))
+        return before(*args, **kwargs)
 
-        def instead(*args: Any, **kwargs: Any) -> Any:
-            action(next(calls))
-            return before(*args, **kwargs)
-
-        self.setattr(owner, name, instead)
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None:
-        self.undo()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, instead)
+        yield
 
 
 def test_products_added_changed_and_deleted_while_it_runs_are_right_in_the_end(

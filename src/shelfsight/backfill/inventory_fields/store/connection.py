@@ -46,6 +46,11 @@ class Connected:
         self._connection: Connection[Any] | None = None
         self.times = 0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is there, as far as is known."""
+        return self._connection is not None and not self._connection.closed
+
     @contextmanager
     def cursor(self) -> Iterator[Cursor[Any]]:
         """Yield a cursor.

@@ -42,7 +42,7 @@ class Documents:
     @property
     def is_there(self) -> bool:
         """Whether there is a comparison to read from; it goes with the connection."""
-        return self._made != 0 and self._made == self._connected.times
+        return self._connected.is_open and self._made == self._connected.times
 
     def compare(self, exported: Iterable[Sequence[dict[str, Any]]], *, ids_only: bool) -> Compared:
         """Load what was exported and compare it with the rows; what is to be mended can then be read by `ids`.
