@@ -8,7 +8,7 @@ import pytest
 
 from shelfsight.errors import PictureError, UnavailableError
 from shelfsight.vendure import pictures as room
-from shelfsight.vendure.pictures import TRIES, Pictures
+from shelfsight.vendure.pictures import SILENT_MOST, TRIES, Pictures
 from tests.catalog.site import Site, running_site, says
 
 if TYPE_CHECKING:
@@ -83,6 +83,15 @@ def test_a_server_that_is_busy_is_asked_again_after_a_while(site: Site) -> None:
     assert waits[1] == pytest.approx(0.5, abs=0.4)
     assert waits[2] == pytest.approx(7, abs=0.9)
     assert waits[3] >= waits[2] - 0.9  # it does not become faster than what was asked for
+
+
+def test_a_server_that_answers_nothing_any_more_is_not_asked_for_the_rest(site: Site) -> None:
+    found = pictures(site)
+    for number in range(SILENT_MOST + 3):
+        site.answers[f"/{number}.jpg"] = says(503)
+        with pytest.raises(UnavailableError, match="cannot be fetched now"):
+            found.fetch(site.url(f"/{number}.jpg", HERE))
+    assert len(site.asked) == SILENT_MOST * TRIES
 
 
 def test_one_that_stays_busy_is_left_alone(site: Site) -> None:

@@ -17,6 +17,7 @@ from shelfsight.errors import ConflictError, NotFoundError, PublishConflictError
 from shelfsight.registry.lease import held
 from shelfsight.registry.publish import Registry
 from shelfsight.storage import open_storage
+from shelfsight.vendure import catalogue, take_over
 from shelfsight.vendure.connections import disconnect
 from shelfsight.vendure.rules import Sells
 from shelfsight.vendure.sync import sync_lease
@@ -146,6 +147,16 @@ def test_variants_are_products_of_their_own(shop: Followed) -> None:
     assert shop.sync().restored == 1
 
 
+def test_more_variants_than_one_batch_of_the_catalogue_are_taken_over(
+    shop: Followed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(take_over, "BATCH_MOST", 2)
+    tea = shop.product("Tea", skus=["S", "M", "L", "XL", "XXL"])
+    shop.connect(Sells.VARIANTS)
+    assert shop.sync().added == 5
+    assert {product.split("-")[0] for product in shop.products} == {tea}
+
+
 def test_events_bring_the_products_they_name_and_no_others(shop: Followed) -> None:
     tea, cup, pot = (shop.product(name, [RED]) for name in ("tea", "cup", "pot"))
     shop.connect()
@@ -256,3 +267,13 @@ def test_a_failure_is_written_and_tried_again_later(shop: Followed) -> None:
     assert (state.attempts, state.error is not None) == (1, True)
     assert state.retry_at is not None
     assert state.retry_at > shop.now()
+
+
+def test_a_bug_of_ours_is_not_tried_again_every_second(shop: Followed, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.connect()
+    monkeypatch.setattr(catalogue.TheirChannel, "ids", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        shop.sync()
+    state = shop.state().state
+    assert (state.attempts, state.error) == (1, "Shelfsight failed (ZeroDivisionError)")
+    assert state.retry_at is not None

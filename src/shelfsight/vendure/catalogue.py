@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
@@ -13,14 +12,14 @@ from shelfsight.errors import VendureAccessError, VendureError
 from shelfsight.vendure.rules import Conditions, Details, Glance, Sells, VariantGlance, VariantWords
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from shelfsight.partners.vendure.client import VendureClient
 
 NEEDS = "ReadProduct"
 """The permission for all of it."""
 
-BATCH = 200
+BATCH = 300
 """Products that are read whole in one request; Vendure asks its database several times for each."""
 
 _BY_ID = {"sort": {"id": "ASC"}}
@@ -50,12 +49,14 @@ class TheirChannel:
     Attributes:
         conditions: what all its products are read by.
         has_barcodes: whether its variants have a custom field for one.
+        beat: called after every page, for who has to know that this goes on.
     """
 
     client: VendureClient
     token: str
     conditions: Conditions
     has_barcodes: bool
+    beat: Callable[[], None]
 
     def ids(self) -> list[str]:
         """Return the ids of all products of the channel.
@@ -93,12 +94,16 @@ class TheirChannel:
     def _listed(
         self, document: str, field: str, options: Mapping[str, Any] | None = None
     ) -> Iterator[dict[str, Any]]:
-        pages = self.client.pages(document, field, options or _BY_ID, channel=self.token, needs=NEEDS)
-        return chain.from_iterable(page.items for page in pages)
+        for page in self.client.pages(document, field, options or _BY_ID, channel=self.token, needs=NEEDS):
+            yield from page.items
+            self.beat()
 
 
-def their_channel(client: VendureClient, token: str, sells: Sells) -> TheirChannel:
+def their_channel(client: VendureClient, token: str, sells: Sells, beat: Callable[[], None]) -> TheirChannel:
     """Return a channel of Vendure as it is set now.
+
+    Args:
+        beat: as in `TheirChannel`.
 
     Raises:
         VendureError: Vendure refuses, or has no such channel.
@@ -112,8 +117,13 @@ def their_channel(client: VendureClient, token: str, sells: Sells) -> TheirChann
         currency=str(channel["defaultCurrencyCode"]),
         decimals=int(found["globalSettings"]["serverConfig"]["moneyStrategyPrecision"]),
     )
-    has_barcodes = _has_barcodes(client, token)
-    return TheirChannel(client=client, token=token, conditions=conditions, has_barcodes=has_barcodes)
+    return TheirChannel(
+        client=client,
+        token=token,
+        conditions=conditions,
+        has_barcodes=_has_barcodes(client, token),
+        beat=beat,
+    )
 
 
 def check_readable(client: VendureClient, token: str) -> None:

@@ -24,9 +24,13 @@ AT_ONCE = 4
 TRIES = 4
 """For each picture, while its server is busy or silent."""
 
+SILENT_MOST = 5
+"""After so many pictures in a row that could not be fetched, their server is not asked any more."""
+
 _PORTS = {"http": 80, "https": 443}
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _FIRST_PAUSE_S = 0.5
+_OWN_PAUSE_MOST_S = 8.0
 _PAUSE_MOST_S = 60.0
 _DIGITS_MOST = 6
 
@@ -65,8 +69,8 @@ class Pace:
                 self._busy = 0
                 return
             self._busy += 1
-            own_s = _FIRST_PAUSE_S * 2 ** min(self._busy - 1, 10)
-            pause_s = min(max(own_s, busy.after_s or 0.0), _PAUSE_MOST_S)
+            own_s = min(_FIRST_PAUSE_S * 2 ** min(self._busy - 1, 10), _OWN_PAUSE_MOST_S)
+            pause_s = max(own_s, min(busy.after_s or 0.0, _PAUSE_MOST_S))
             self._free_at = max(self._free_at, self._clock() + pause_s)
 
 
@@ -84,6 +88,7 @@ class Pictures:
         self._pace = Pace()
         self._asking = BoundedSemaphore(AT_ONCE)
         self._sleep = sleep
+        self._silent = 0
 
     def fetch(self, url: str) -> bytes:
         """Return the bytes of a picture.
@@ -92,16 +97,21 @@ class Pictures:
             PictureError: it cannot be had, however often it is tried.
             UnavailableError: its server is busy or silent; later it may answer.
         """
-        reason = ""
+        reason = "the server did not answer others"
         for _ in range(TRIES):
             with self._asking:
+                if self._silent >= SILENT_MOST:
+                    break
                 self._sleep(self._pace.wait_s())
                 found = self._once(url)
             if isinstance(found, bytes):
                 self._pace.note(None)
+                self._silent = 0
                 return found
             self._pace.note(found)
             reason = found.reason
+        else:
+            self._silent += 1
         raise UnavailableError(f"{url[:200]} cannot be fetched now: {reason}")
 
     def _once(self, url: str) -> bytes | _Busy:

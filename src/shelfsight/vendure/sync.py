@@ -112,8 +112,8 @@ def sync(stores: Stores, channel_id: str, order: Order, progress: Progress | Non
             result = _Sync(stores, connected, lease, order).run(list(named), progress or Silence())
         except PublishConflictError:  # another has taken over: how it goes is for that one to write
             raise
-        except ShelfsightError as exc:
-            _note_failed(stores, connected, exc)
+        except Exception as exc:
+            _note_failed(stores, connected, exc)  # else a worker would try again every second
             raise
         with stores.database.write() as tx:
             lease.check(tx)
@@ -138,7 +138,7 @@ class _Sync:
     def run(self, named: list[str], progress: Progress) -> SyncResult:
         with client_of(self._connected.server) as client:
             progress.stage("Looking at Vendure")
-            theirs = their_channel(client, self._connected.token, self._connected.sells)
+            theirs = their_channel(client, self._connected.token, self._connected.sells, self._lease.renew)
             if not self._order.named:
                 take_over_choices(client, self._connected, self._lease)
             seen, todo = self._plan(theirs, named)
@@ -178,8 +178,9 @@ def _without(missing: Sequence[str], theirs: TheirChannel) -> list[str]:
     return [one for one in missing if one not in there]
 
 
-def _note_failed(stores: Stores, connected: ConnectedChannel, error: ShelfsightError) -> None:
+def _note_failed(stores: Stores, connected: ConnectedChannel, error: Exception) -> None:
     attempts = connected.state.attempts + 1
+    reason = str(error) if isinstance(error, ShelfsightError) else f"Shelfsight failed ({type(error).__name__})"
     with suppress(DatabaseError), stores.database.write() as tx:  # that it failed is told in any case
         retry_at = clock.now(tx) + retry_after(attempts)
-        store.note_failed(tx, connected.channel, str(error), attempts=attempts, retry_at=retry_at)
+        store.note_failed(tx, connected.channel, reason, attempts=attempts, retry_at=retry_at)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, TypedDict, TypeVar, cast
 
-from shelfsight.catalog.rules import ChangeKind, Stamp, check_product_id
+from shelfsight.catalog.rules import BATCH_MOST, ChangeKind, Stamp, check_product_id
 from shelfsight.catalog.store import images, products
 from shelfsight.database import clock
 from shelfsight.errors import UnavailableError, UsageError
 from shelfsight.vendure import product_store
 from shelfsight.vendure.gallery import Gallery
+from shelfsight.vendure.pictures import SILENT_MOST
 from shelfsight.vendure.product_store import TakenProduct
 from shelfsight.vendure.rules import ACTOR, check_deletions, mark_of, offers
 
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from shelfsight.vendure.rules import Conditions, ConnectedChannel, Details, Offer
 
 Each = TypeVar("Each")
-
-PUT_OFF_MOST = 5
-"""So many products whose pictures cannot be fetched now end a sync: their server is away."""
 
 _DELETED_AT_ONCE = 100
 _TAKEN_BY_HAND = "a product of that id is here, and did not come from Vendure: it is left as it is"
@@ -132,7 +130,7 @@ class TakeOver:
                 self._write(tx, whole, shown)
                 product_store.put_assets(tx, self._channel, shown.fetched)
             self.counts["pictures"] += len(shown.fetched)
-            if len(self._put_off) >= PUT_OFF_MOST:
+            if len(self._put_off) >= SILENT_MOST:
                 raise UnavailableError(self._put_off[-1].reason)
             yield count
 
@@ -198,15 +196,16 @@ class TakeOver:
         product_store.put(tx, self._channel, rows)
 
     def _put(self, tx: Connection, made: Iterable[Offer], stamp: Stamp) -> None:
-        put = products.put(tx, self._channel, {offer.product_id: offer.details for offer in made}, stamp)
-        for _, kind in put.values():
-            match kind:
-                case ChangeKind.PRODUCT_ADDED:
-                    self.counts["added"] += 1
-                case ChangeKind.PRODUCT_RESTORED:
-                    self.counts["restored"] += 1
-                case ChangeKind.PRODUCT_CHANGED:
-                    self.counts["changed"] += 1
+        for batch in batches(made, BATCH_MOST):  # a product may have many variants
+            put = products.put(tx, self._channel, {offer.product_id: offer.details for offer in batch}, stamp)
+            for _, kind in put.values():
+                match kind:
+                    case ChangeKind.PRODUCT_ADDED:
+                        self.counts["added"] += 1
+                    case ChangeKind.PRODUCT_RESTORED:
+                        self.counts["restored"] += 1
+                    case ChangeKind.PRODUCT_CHANGED:
+                        self.counts["changed"] += 1
 
     def _put_pictures(
         self,

@@ -9,7 +9,7 @@ import pytest
 
 from shelfsight.backfill.channel_id import inspection
 from shelfsight.backfill.channel_id.rules import USUAL, Kind, Mode, Names
-from shelfsight.backfill.channel_id.statements import NOTED, Table, tables
+from shelfsight.backfill.channel_id.statements import BOOKED, Table, tables
 from shelfsight.backfill.channel_id.store import connect
 from shelfsight.backfill.stop import Stop
 from shelfsight.errors import ConflictError, DatabaseError
@@ -62,7 +62,7 @@ def test_every_row_gets_the_channel_of_its_entry_its_purchase_or_the_default(
     assert report.findings is not None
     assert report.findings.is_clean
     assert report.checkpoint.values["stock_purchase_filled"] == PURCHASES
-    assert ask(shop_url, f"SELECT to_regclass('{NOTED}')") is None
+    assert ask(shop_url, f"SELECT to_regclass('{BOOKED}')") is None
 
 
 @BOTH

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from shelfsight.backfill.channel_id.rules import Kind, Mode, identifier, literal
 from shelfsight.backfill.channel_id.script import no_default
-from shelfsight.backfill.channel_id.statements import Table, channels_at, default_channel, tables
+from shelfsight.backfill.channel_id.statements import Table, channels_at, default_channel, ledger_at, tables
 from shelfsight.backfill.rules import spoken
 from shelfsight.backfill.work import Findings, Plan
 from shelfsight.errors import ConflictError, NotFoundError, PartnerError
@@ -30,10 +30,13 @@ def check(shop: Shop, names: Names) -> None:
         DatabaseError: the server does not answer.
     """
     check_tables(shop, names)
+    for at, name in [*((table.at, table.name) for table in tables(names)), (ledger_at(names), names.ledger)]:
+        if not shop.value(
+            f"pg_has_role((SELECT relowner FROM pg_class WHERE oid = to_regclass({literal(at)})), 'USAGE')"
+        ):
+            raise PartnerError(f"table {name} belongs to somebody else: connect as its owner")
     channel_type = _type(shop, channels_at(names), "id")
     for table in tables(names):
-        if not shop.value(f"pg_has_role((SELECT relowner FROM pg_class WHERE oid = {table.oid}), 'USAGE')"):
-            raise PartnerError(f"table {table.name} belongs to somebody else: connect as its owner")
         found = _type(shop, table.at, names.column)
         if found not in {None, channel_type}:
             raise ConflictError(

@@ -18,18 +18,21 @@ from shelfsight.backfill.channel_id import inspection
 from shelfsight.backfill.channel_id.rules import FILL_ORDER, Mode, literal
 from shelfsight.backfill.channel_id.script import do, not_ours
 from shelfsight.backfill.channel_id.statements import (
+    BRIEF_MS,
     How,
     Step,
     Table,
+    add_book,
     add_column,
     add_trigger,
+    booked_at,
     constrain_at_once,
     constrain_online,
+    drop_book,
     drop_column,
-    drop_noted,
+    drop_notes,
     drop_trigger,
     lock_all,
-    noted_at,
     settle,
     tables,
     turn,
@@ -52,9 +55,7 @@ NAME = "channel-id"
 PACE = Pace(size=2000, page_time_s=0.02)
 """A page that takes so long keeps a writer from one of its rows so long."""
 
-_LOCK_MS = {How.BRIEF: 15, How.SCAN: 5000, How.INDEX: 0}
-_AT_ONCE_LOCK_MS = 500
-"""Less than `deadlock_timeout`: where we and the shop wait for each other, we are the one that steps back."""
+_LOCK_MS = {How.BRIEF: BRIEF_MS, How.SCAN: 5000, How.INDEX: 0}
 _LONGEST_WAIT_S = 0.5
 _TOLD_EVERY_S = 10.0
 _TURN_WITHIN_S = 30.0
@@ -119,7 +120,8 @@ class Migration:
             for table in tables(self._names):
                 if self._shop.value(f"{table.has_column} AND NOT {table.is_ours}"):
                     raise ConflictError(not_ours(table))
-            self._take_all([*map(drop_column, tables(self._names)), drop_noted(self._names)])
+            drops = map(drop_column, tables(self._names))
+            self._take_all([drop_book(self._names), *drops, drop_notes(self._names)])
 
         inspection.check_tables(self._shop, self._names)
         return self._reported(work, is_done=False, verifies=False)
@@ -162,18 +164,18 @@ class Migration:
             return True
         if not fill:
             return self._is_without_triggers()
-        return bool(self._shop.value(" AND ".join(table.has_trigger for table in tables(self._names))))
+        return bool(self._shop.value(" AND ".join(step.done for step in self._triggers())))
 
     def _is_without_triggers(self) -> bool:
-        without = [drop_trigger(table).done for table in tables(self._names)]
-        return bool(self._shop.value(" AND ".join([*without, drop_noted(self._names).done])))
+        steps = [*map(drop_trigger, tables(self._names)), drop_book(self._names), drop_notes(self._names)]
+        return bool(self._shop.value(" AND ".join(step.done for step in steps)))
 
     def _at_once(self, *, fill: bool) -> None:
         ends_at = time.monotonic() + self._patience_s
         while True:
             try:
                 with self._shop.transaction():
-                    self._shop.run(do(lock_all(self._names).body), lock_timeout_ms=_AT_ONCE_LOCK_MS)
+                    self._shop.run(do(lock_all(self._names).code), lock_timeout_ms=0)
                     self._in_transaction(fill=fill)
             except LockBusyError:
                 if time.monotonic() > ends_at:
@@ -185,13 +187,13 @@ class Migration:
 
     def _in_transaction(self, *, fill: bool) -> None:
         names = self._names
-        first = [*map(add_column, tables(names)), *(map(add_trigger, tables(names)) if fill else ())]
+        first = [*map(add_column, tables(names)), *(self._triggers() if fill else ())]
         steps = [step for table in tables(names) for step in constrain_at_once(table)]
         self._watch.begin("steps", total=len(first) + len(steps) + len(FILL_ORDER), done=0)
         for step in first:
             self._take_locked(step)
         for table in (Table(names, kind) for kind in FILL_ORDER):
-            self._look_up(table, notes=fill)
+            self._look_up(table)
             self._count(table, self._shop.run(table.update()))
             self._watch.advance(1)
         for step in steps:
@@ -205,14 +207,21 @@ class Migration:
 
     def _online(self, pace: Pace, *, fill: bool) -> None:
         names = self._names
-        self._take_all([*map(add_column, tables(names)), *map(add_trigger, tables(names))])
+        self._take_all([*map(add_column, tables(names)), *self._triggers()])
         for table in (Table(names, kind) for kind in FILL_ORDER):
             self._pages(table, pace)
-        self._take_all([step for table in tables(names) for step in constrain_online(table)])
+        for table in tables(names):
+            check, *steps = constrain_online(table)
+            self._take(check)
+            self._pages(table, pace)  # again: what was being written while the others were done
+            self._take_all(steps)
         self._settle(fill=fill)
 
+    def _triggers(self) -> list[Step]:
+        return [*map(add_trigger, tables(self._names)), add_book(self._names)]
+
     def _settle(self, *, fill: bool) -> None:
-        if not self._shop.value(f"to_regclass({literal(noted_at(self._names))}) IS NOT NULL"):
+        if not self._shop.value(f"to_regclass({literal(booked_at(self._names))}) IS NOT NULL"):
             return
         for part in settle(self._names, fill=fill):
             if isinstance(part, Step):
@@ -220,12 +229,13 @@ class Migration:
             else:
                 self._shop.run(part, lock_timeout_ms=_LOCK_MS[How.SCAN])
 
-    def _look_up(self, table: Table, *, notes: bool) -> None:
-        """Put down what the ledger says of the rows without a channel, and of which it may still say something."""
-        for statement in [*table.fill_map(), *(table.note_unbooked() if notes else ())]:
+    def _look_up(self, table: Table) -> None:
+        """Put down what the ledger says of the rows without a channel."""
+        for statement in table.fill_map():
             self._stop.check()
             self._shop.run(statement, lock_timeout_ms=0)
-        self._values[f"{table.name}_from_ledger"] = self._shop.value(f"(SELECT count(*) FROM pg_temp.{table.map})")
+        name, known = f"{table.name}_from_ledger", self._shop.value(f"(SELECT count(*) FROM pg_temp.{table.map})")
+        self._values[name] = int(self._values.get(name) or 0) + known
         self._warnings += inspection.conflict_warnings(self._shop, table)
 
     def _pages(self, table: Table, pace: Pace) -> None:
@@ -233,7 +243,7 @@ class Migration:
         total = self._shop.value(f"(SELECT count(*) FROM {table.at} t WHERE t.{table.column} IS NULL)")
         if not total:
             return
-        self._look_up(table, notes=True)
+        self._look_up(table)
         self._shop.run("SET synchronous_commit = off")  # a page that is lost is done again
         self._watch.begin(table.name, total=total, done=0)
         low = self._first(f"{column} t.{table.column} IS NULL ORDER BY t.id LIMIT 1")
@@ -265,7 +275,7 @@ class Migration:
 
     def _take(self, step: Step) -> None:
         """Take a step until it is done."""
-        body = step.body if step.how is How.INDEX else do(step.body)
+        body = step.body if step.how is How.INDEX else do(step.code)
         while not self._shop.value(step.done):
             self._patiently(partial(self._shop.run, body, lock_timeout_ms=_LOCK_MS[step.how]), step.title)
 

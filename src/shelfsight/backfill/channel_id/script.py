@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING
 
 from shelfsight.backfill.channel_id.rules import FILL_ORDER, Mode, Names, dollar, literal
 from shelfsight.backfill.channel_id.statements import (
+    BRIEF_MS,
     How,
     Step,
     Table,
+    add_book,
     add_column,
     add_trigger,
     constrain_at_once,
     constrain_online,
     default_channel,
+    drop_book,
     drop_column,
-    drop_noted,
+    drop_notes,
     lock_all,
     settle,
     tables,
@@ -62,7 +65,7 @@ def undo_script(names: Names) -> str:
             for table in tables(names)
         )
     )
-    steps = [*map(drop_column, tables(names)), drop_noted(names)]
+    steps = [drop_book(names), *map(drop_column, tables(names)), drop_notes(names)]
     return _text(names, "channel-id, undo", [refused, *map(_retried, steps)])
 
 
@@ -88,16 +91,14 @@ def _text(names: Names, title: str, statements: Sequence[str]) -> str:
 
 
 def _at_once(names: Names, *, fill: bool) -> list[str]:
-    steps = [*map(add_column, tables(names)), *(map(add_trigger, tables(names)) if fill else ())]
+    steps = [*map(add_column, tables(names)), *(_triggers(names) if fill else ())]
     ends = [step for table in tables(names) for step in constrain_at_once(table)]
     filled: list[str] = []
     for table in (Table(names, kind) for kind in FILL_ORDER):
-        filled += [*table.fill_map(), *(table.note_unbooked() if fill else ()), table.update()]
+        filled += [*table.fill_map(), table.update()]
     return [
         "BEGIN;",
-        "SET LOCAL lock_timeout = '500ms';",
         _locked(lock_all(names)),
-        "SET LOCAL lock_timeout = 0;",
         _check(names),
         *map(_once, steps),
         *(f"{statement};" for statement in filled),
@@ -107,14 +108,20 @@ def _at_once(names: Names, *, fill: bool) -> list[str]:
 
 
 def _online(names: Names, *, fill: bool) -> list[str]:
-    first = [*map(add_column, tables(names)), *map(add_trigger, tables(names))]
+    first = [*map(add_column, tables(names)), *_triggers(names)]
     made = [_check(names), "SET synchronous_commit = off;", *map(_retried, first)]
     for table in (Table(names, kind) for kind in FILL_ORDER):
-        made += [*(f"{statement};" for statement in (*table.fill_map(), *table.note_unbooked())), pages(table)]
+        made += [*(f"{statement};" for statement in table.fill_map()), pages(table)]
     for table in tables(names):
-        made += [_index(step) if step.how is How.INDEX else _retried(step) for step in constrain_online(table)]
+        check, *steps = constrain_online(table)
+        made += [_retried(check), pages(table)]  # again: what was being written while the others were done
+        made += [_index(step) if step.how is How.INDEX else _retried(step) for step in steps]
     made += [f"{part};" if isinstance(part, str) else _retried(part) for part in settle(names, fill=fill)]
     return made
+
+
+def _triggers(names: Names) -> list[Step]:
+    return [*map(add_trigger, tables(names)), add_book(names)]
 
 
 def _check(names: Names) -> str:
@@ -128,10 +135,10 @@ def _once(step: Step) -> str:
 
 def _retried(step: Step) -> str:
     """Return a step that is given up when its lock does not come at once, and taken until it is done."""
-    timeout = "15ms" if step.how is How.BRIEF else "5s"
+    timeout = f"{BRIEF_MS}ms" if step.how is How.BRIEF else "5s"
     return do(
         f"FOR attempt IN 1..{ATTEMPTS} LOOP IF {step.done} THEN RETURN; END IF; "
-        f"BEGIN SET LOCAL lock_timeout = '{timeout}'; {step.body} "
+        f"BEGIN SET LOCAL lock_timeout = '{timeout}'; {step.code} "
         "EXCEPTION WHEN lock_not_available OR deadlock_detected THEN "
         f"PERFORM pg_sleep({_WAIT_S} * random()); END; COMMIT; END LOOP; {_no_lock(step)}"
     )
@@ -160,7 +167,8 @@ def pages(table: Table) -> str:
         f"SELECT t.id INTO {low} FROM {table.at} t WHERE t.{table.column} IS NULL ORDER BY t.id LIMIT 1; "
         f"WHILE {low} IS NOT NULL LOOP "
         f"SELECT t.id INTO {high} FROM {table.at} t WHERE t.id >= {low} ORDER BY t.id OFFSET {PAGE} LIMIT 1; "
-        f"LOOP BEGIN SET LOCAL lock_timeout = '15ms'; IF {high} IS NULL THEN {rest}; ELSE {page}; END IF; EXIT; "
+        f"LOOP BEGIN SET LOCAL lock_timeout = '{BRIEF_MS}ms'; "
+        f"IF {high} IS NULL THEN {rest}; ELSE {page}; END IF; EXIT; "
         "EXCEPTION WHEN lock_not_available OR deadlock_detected THEN NULL; END; COMMIT; PERFORM pg_sleep(0.05); "
         f"END LOOP; COMMIT; {low} := {high}; END LOOP;",
         declare=f"{low} {table.at}.id%TYPE; {high} {table.at}.id%TYPE;",

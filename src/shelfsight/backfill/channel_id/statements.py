@@ -21,8 +21,14 @@ from shelfsight.backfill.channel_id.rules import (
     named,
 )
 
-NOTED = "shelfsight_channel_id_noted"
-"""The table of rows that a trigger gave a channel, before the ledger knew of them."""
+BOOKED = "shelfsight_channel_id_booked"
+"""The table in which a trigger notes what is booked while the migration runs, and after it."""
+
+BOOK = "shelfsight_note_booked"
+"""The name of that trigger, and of its function."""
+
+BRIEF_MS = 15
+"""So long a lock is waited for behind which others wait."""
 
 _AT_ONCE = 500
 """Rows corrected in one transaction."""
@@ -48,12 +54,26 @@ class Step:
     Attributes:
         done: an expression that says whether there is nothing to do.
         body: PL/pgSQL that does it; of an index, the statement.
+        at: the table that it locks, if it is worth to make autovacuum leave it first.
     """
 
     title: str
     how: How
     done: str
     body: str
+    at: str = ""
+
+    @property
+    def code(self) -> str:
+        """The body, behind a lock that stops no writer and is waited for.
+
+        A vacuum gives way only to somebody who waits for a second (`deadlock_timeout`). Who waits for a lock that
+        stops writers must not wait so long.
+        """
+        if not self.at:
+            return self.body
+        lock = f"LOCK TABLE {self.at} IN SHARE UPDATE EXCLUSIVE MODE"
+        return f"SET LOCAL lock_timeout = '5s'; {lock}; SET LOCAL lock_timeout = '{BRIEF_MS}ms'; {self.body}"
 
 
 class Table:
@@ -148,12 +168,23 @@ class Table:
 
     def value(self, row: str) -> str:
         """Return the channel of a row: the ledger's, its purchase's, or the default one."""
-        found = [f"(SELECT m.channel FROM pg_temp.{self.map} m WHERE m.id = {row}.id)", *self.of_purchase(row)]
+        found = [f"(SELECT m.channel FROM pg_temp.{self.map} m WHERE m.id = {row}.id)", *self._of_purchase(row)]
         return f"coalesce({', '.join(found)}, {default_channel(self.names)})"
 
     def given(self, row: str) -> str:
-        """Return the channel of a new row, of which the ledger knows nothing yet."""
-        return f"coalesce({', '.join([*self.of_purchase(row), default_channel(self.names)])})"
+        """Return the channel of a new row, of which the ledger knows nothing yet.
+
+        A payment whose purchase has no channel yet gets none: its turn comes after the purchase's.
+        """
+        default = default_channel(self.names)
+        if self.kind is not Kind.PAYMENT:
+            return default
+        purchases = Table(self.names, Kind.PURCHASE)
+        purchase = f"p.id = {row}.{identifier(self.names.purchase_column)}"
+        return (
+            f"CASE WHEN EXISTS (SELECT FROM {purchases.at} p WHERE {purchase}) "
+            f"THEN (SELECT p.{self.column} FROM {purchases.at} p WHERE {purchase}) ELSE {default} END"
+        )
 
     def entries(self, condition: str) -> str:
         """Return a query of what the ledger says of rows: `id`, `channel` by the first entry, `has_more` of them."""
@@ -161,7 +192,7 @@ class Table:
         return (
             "SELECT DISTINCT ON (t.id) t.id, c.id AS channel, "
             f"coalesce(lead(t.id) OVER (ORDER BY t.id, e.id) = t.id, false) AS has_more FROM {self.at} t "
-            f"JOIN {self._ledger} e ON e.{identifier(names.source_id_column)}::text = t.id::text "
+            f"JOIN {ledger_at(names)} e ON e.{identifier(names.source_id_column)}::text = t.id::text "
             f"AND e.{identifier(names.source_type_column)} = {literal(names.source(self.kind))} "
             f"JOIN {channels_at(names)} c ON c.id = e.{identifier(names.ledger_channel_column)} "
             f"WHERE {condition} ORDER BY t.id, e.id"
@@ -176,30 +207,33 @@ class Table:
             f"ANALYZE pg_temp.{self.map}",
         ]
 
-    def note_unbooked(self) -> list[str]:
-        """Return statements that note the rows without a channel whose entry may still come: the map has none for them.
-
-        Where the ledger has no entry of this kind at all, none is to come. A payment goes where its purchase goes.
-        """
+    def booked(self) -> str:
+        """Return a query of what the ledger says of rows that were booked late: `id`, as text, and `channel`."""
         names = self.names
-        kind, source = literal(self.kind.value), literal(names.source(self.kind))
-        insert = f"INSERT INTO {noted_at(names)} SELECT {kind}, t.id::text"
-        where = f"WHERE t.{self.column} IS NULL AND NOT EXISTS (SELECT FROM pg_temp.{self.map} m WHERE m.id = t.id)"
-        is_booked = f"EXISTS (SELECT FROM {self._ledger} e WHERE e.{identifier(names.source_type_column)} = {source})"
-        statements = [f"{insert}, ({self.given('t')})::text FROM {self.at} t {where} AND {is_booked}"]
-        if self.kind is Kind.PAYMENT:
-            noted = f"n.kind = {literal(Kind.PURCHASE.value)} AND n.id = t.{identifier(names.purchase_column)}::text"
-            statements.append(
-                f"{insert}, ({self.given('t')})::text FROM {self.at} t JOIN {noted_at(names)} n ON {noted} {where}"
-            )
-        return [f"{statement} ON CONFLICT DO NOTHING" for statement in statements]
+        query = (
+            f"SELECT DISTINCT ON (b.id) b.id, c.id AS channel FROM {booked_at(names)} b "
+            f"JOIN {ledger_at(names)} e ON e.{identifier(names.source_id_column)}::text = b.id "
+            f"AND e.{identifier(names.source_type_column)} = {literal(names.source(self.kind))} "
+            f"JOIN {channels_at(names)} c ON c.id = e.{identifier(names.ledger_channel_column)} "
+            f"WHERE b.kind = {literal(self.kind.value)} ORDER BY b.id, e.id"
+        )
+        if self.kind is not Kind.PAYMENT:
+            return query
+        purchases, purchase = Table(names, Kind.PURCHASE), f"t.{identifier(names.purchase_column)}"
+        return (
+            f"WITH own AS ({query}) SELECT id, channel FROM own UNION ALL SELECT t.id::text, p.{self.column} "
+            f"FROM {booked_at(names)} b JOIN {self.at} t ON {purchase}::text = b.id JOIN {purchases.at} p "
+            f"ON p.id = {purchase} WHERE b.kind = {literal(Kind.PURCHASE.value)} "
+            f"AND NOT EXISTS (SELECT FROM {ledger_at(names)} e WHERE e.{identifier(names.source_id_column)}::text = "
+            f"t.id::text AND e.{identifier(names.source_type_column)} = {literal(names.source(self.kind))})"
+        )
 
     def conflicts(self) -> str:
         """Return a query of rows in the map that the ledger has in two channels: `id`, as text, in their order."""
         names = self.names
         return (
             f"SELECT m.id::text FROM pg_temp.{self.map} m WHERE m.has_more AND EXISTS "
-            f"(SELECT FROM {self._ledger} e WHERE e.{identifier(names.source_id_column)}::text = m.id::text "
+            f"(SELECT FROM {ledger_at(self.names)} e WHERE e.{identifier(names.source_id_column)}::text = m.id::text "
             f"AND e.{identifier(names.source_type_column)} = {literal(names.source(self.kind))} "
             f"AND e.{identifier(names.ledger_channel_column)} <> m.channel) ORDER BY m.id"
         )
@@ -208,7 +242,7 @@ class Table:
         """Return a query of how many entries name a channel that is not there."""
         channel = f"e.{identifier(self.names.ledger_channel_column)}"
         return (
-            f"SELECT count(*) FROM {self._ledger} e WHERE e.{identifier(self.names.source_type_column)} = "
+            f"SELECT count(*) FROM {ledger_at(self.names)} e WHERE e.{identifier(self.names.source_type_column)} = "
             f"{literal(self.names.source(self.kind))} "
             f"AND NOT EXISTS (SELECT FROM {channels_at(self.names)} c WHERE c.id = {channel})"
         )
@@ -218,17 +252,12 @@ class Table:
         where = f" AND {condition}" if condition else ""
         return f"UPDATE {self.at} t SET {self.column} = {self.value('t')} WHERE t.{self.column} IS NULL{where}"
 
-    def of_purchase(self, row: str) -> list[str]:
-        """Return an expression of a payment's purchase's channel; nothing for other rows."""
+    def _of_purchase(self, row: str) -> list[str]:
         if self.kind is not Kind.PAYMENT:
             return []
         purchases = Table(self.names, Kind.PURCHASE)
         purchase = f"{row}.{identifier(self.names.purchase_column)}"
         return [f"(SELECT p.{self.column} FROM {purchases.at} p WHERE p.id = {purchase})"]
-
-    @property
-    def _ledger(self) -> str:
-        return f"{identifier(self.names.schema)}.{identifier(self.names.ledger)}"
 
     @property
     def _attribute(self) -> str:
@@ -262,9 +291,14 @@ def channels_at(names: Names) -> str:
     return f"{identifier(names.schema)}.{identifier(names.channels)}"
 
 
-def noted_at(names: Names) -> str:
-    """Return the table of what triggers did."""
-    return f"{identifier(names.schema)}.{identifier(NOTED)}"
+def booked_at(names: Names) -> str:
+    """Return the table of what was booked."""
+    return f"{identifier(names.schema)}.{BOOKED}"
+
+
+def ledger_at(names: Names) -> str:
+    """Return the table of the ledger's entries."""
+    return f"{identifier(names.schema)}.{identifier(names.ledger)}"
 
 
 def default_channel(names: Names) -> str:
@@ -285,30 +319,74 @@ def add_column(table: Table) -> Step:
         how=How.BRIEF,
         done=table.has_column,
         body=f"EXECUTE {add} || ({kind}); COMMENT ON COLUMN {table.at}.{table.column} IS {literal(COMMENT)};",
+        at=table.at,
     )
 
 
 def add_trigger(table: Table) -> Step:
-    """Return the step after which rows of code that does not know the column get a channel, and are noted."""
+    """Return the step after which rows of code that does not know the column get a channel."""
     names = table.names
     function = f"{identifier(names.schema)}.{identifier(table.trigger)}"
-    body = (
-        f"BEGIN NEW.{table.column} := {table.given('NEW')}; "
-        f"INSERT INTO {noted_at(names)} VALUES ({literal(table.kind.value)}, NEW.id::text, NEW.{table.column}::text) "
-        "ON CONFLICT DO NOTHING; RETURN NEW; END"
-    )
+    fill = f"NEW.{table.column} := {table.given('NEW')};"
     return Step(
         title=f"new rows of {table.name}",
         how=How.BRIEF,
         done=table.has_trigger,
         body=(
-            f"CREATE TABLE IF NOT EXISTS {noted_at(names)} "
-            "(kind text, id text, given text, PRIMARY KEY (kind, id)); "
-            f"CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
-            f"SET search_path = pg_catalog, pg_temp AS {dollar(body)}; "
+            f"{_function(function, fill)} "
             f"CREATE TRIGGER {identifier(table.trigger)} BEFORE INSERT ON {table.at} FOR EACH ROW "
             f"WHEN (NEW.{table.column} IS NULL) EXECUTE FUNCTION {function}();"
         ),
+        at=table.at,
+    )
+
+
+def add_book(names: Names) -> Step:
+    """Return the step after which everything that is booked is noted."""
+    function = f"{identifier(names.schema)}.{BOOK}"
+    source = f"NEW.{identifier(names.source_type_column)}"
+    kinds = " ".join(f"WHEN {literal(names.source(kind))} THEN {literal(kind.value)}" for kind in LOCK_ORDER)
+    note = (
+        f"INSERT INTO {booked_at(names)} VALUES (CASE {source} {kinds} END, "
+        f"NEW.{identifier(names.source_id_column)}::text) ON CONFLICT DO NOTHING;"
+    )
+    sources = ", ".join(literal(names.source(kind)) for kind in LOCK_ORDER)
+    return Step(
+        title=f"new rows of {names.ledger}",
+        how=How.BRIEF,
+        done=has_book(names),
+        body=(
+            f"CREATE TABLE IF NOT EXISTS {booked_at(names)} (kind text, id text, PRIMARY KEY (kind, id)); "
+            f"{_function(function, note)} "
+            f"CREATE TRIGGER {BOOK} BEFORE INSERT ON {ledger_at(names)} FOR EACH ROW WHEN ({source} IN ({sources}) "
+            f"AND NEW.{identifier(names.source_id_column)} IS NOT NULL) EXECUTE FUNCTION {function}();"
+        ),
+        at=ledger_at(names),
+    )
+
+
+def drop_book(names: Names) -> Step:
+    """Return the step after which nothing is noted any more."""
+    return Step(
+        title=f"no more notes of {names.ledger}",
+        how=How.BRIEF,
+        done=f"NOT {has_book(names)}",
+        body=f"DROP TRIGGER {BOOK} ON {ledger_at(names)}; DROP FUNCTION {identifier(names.schema)}.{BOOK}();",
+        at=ledger_at(names),
+    )
+
+
+def has_book(names: Names) -> str:
+    """Return whether what is booked is noted."""
+    oid = f"to_regclass({literal(ledger_at(names))})"
+    return f"EXISTS (SELECT FROM pg_trigger WHERE tgrelid = {oid} AND tgname = {literal(BOOK)} AND NOT tgisinternal)"
+
+
+def _function(name: str, body: str) -> str:
+    """Return the statement that makes a trigger's function, which does what its owner may, whoever writes a row."""
+    return (
+        f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
+        f"SET search_path = pg_catalog, pg_temp AS {dollar(f'BEGIN {body} RETURN NEW; END')};"
     )
 
 
@@ -320,6 +398,7 @@ def drop_trigger(table: Table) -> Step:
         how=How.BRIEF,
         done=f"NOT {table.has_trigger}",
         body=f"DROP TRIGGER {identifier(table.trigger)} ON {table.at}; DROP FUNCTION {function}();",
+        at=table.at,
     )
 
 
@@ -335,16 +414,17 @@ def drop_column(table: Table) -> Step:
             f"DROP TRIGGER IF EXISTS {identifier(table.trigger)} ON {table.at}; "
             f"ALTER TABLE {table.at} DROP COLUMN IF EXISTS {table.column}; DROP FUNCTION IF EXISTS {function}();"
         ),
+        at=table.at,
     )
 
 
-def drop_noted(names: Names) -> Step:
-    """Return the step that takes away what the triggers noted."""
+def drop_notes(names: Names) -> Step:
+    """Return the step that takes the notes away."""
     return Step(
         title="notes away",
         how=How.BRIEF,
-        done=f"to_regclass({literal(noted_at(names))}) IS NULL",
-        body=f"DROP TABLE {noted_at(names)};",
+        done=f"to_regclass({literal(booked_at(names))}) IS NULL",
+        body=f"DROP TABLE {booked_at(names)};",
     )
 
 
@@ -357,6 +437,7 @@ def constrain_online(table: Table) -> list[Step]:
             how=How.BRIEF,
             done=f"({table.not_null} OR {table.has_check})",
             body=f"{alter} ADD CONSTRAINT {check} CHECK ({table.column} IS NOT NULL) NOT VALID;",
+            at=table.at,
         ),
         Step(
             title=f"check of all rows of {table.name}",
@@ -369,6 +450,7 @@ def constrain_online(table: Table) -> list[Step]:
             how=How.BRIEF,
             done=f"({table.not_null} AND NOT {table.has_check})",
             body=f"{alter} ALTER COLUMN {table.column} SET NOT NULL; {alter} DROP CONSTRAINT IF EXISTS {check};",
+            at=table.at,
         ),
         _key(table, " NOT VALID"),
         _validate_key(table),
@@ -407,46 +489,44 @@ def constrain_at_once(table: Table) -> list[Step]:
 
 def lock_all(names: Names) -> Step:
     """Return the step that locks every table at once; one that does not come soon lets all others go again."""
-    ours = ", ".join(table.at for table in tables(names))
+    ours = [table.at for table in tables(names)]
+    others = [channels_at(names), ledger_at(names)]
+    vacuumed = ", ".join(ours + others)
     return Step(
         title="locks",
         how=How.BRIEF,
         done="false",  # within one transaction alone
         body=(
-            f"LOCK TABLE {ours} IN ACCESS EXCLUSIVE MODE; "
-            f"LOCK TABLE {channels_at(names)} IN SHARE ROW EXCLUSIVE MODE;"
+            # Autovacuum goes when somebody has waited for a second; to wait so in the next lock would stop writers.
+            f"SET LOCAL lock_timeout = '5s'; LOCK TABLE {vacuumed} IN SHARE UPDATE EXCLUSIVE MODE; "
+            f"SET LOCAL lock_timeout = '500ms'; LOCK TABLE {', '.join(ours)} IN ACCESS EXCLUSIVE MODE; "
+            f"LOCK TABLE {', '.join(others)} IN SHARE ROW EXCLUSIVE MODE; SET LOCAL lock_timeout = 0;"
         ),
     )
 
 
 def reconcile(names: Names) -> list[str | Step]:
-    """Return what gives rows that triggers noted the channel that the ledger has said since: statements, and steps.
+    """Return what gives rows that were booked late the channel that the ledger says now: statements, and steps.
 
-    A row that somebody has moved to another channel meanwhile stays there.
+    Of rows in the default channel only: what somebody has moved meanwhile stays there.
     """
     parts: list[str | Step] = []
     for table in (Table(names, kind) for kind in FILL_ORDER):
         found = f"shelfsight_found_of_{table.kind.value}"
-        noted, mine = f"{noted_at(names)} n", f"n.kind = {literal(table.kind.value)}"
-        entries = table.entries(f"t.id::text IN (SELECT n.id FROM {noted} WHERE {mine})")
-        channel = f"coalesce({', '.join(['e.channel', *table.of_purchase('t')])})"
         wrong = (
-            f"SELECT t.id, f.given, f.channel FROM pg_temp.{found} f JOIN {table.at} t ON t.id = f.id "
-            f"WHERE t.{table.column}::text = f.given AND t.{table.column} <> f.channel"
+            f"SELECT t.id, f.channel FROM pg_temp.{found} f JOIN {table.at} t ON t.id::text = f.id "
+            f"WHERE t.{table.column} = {default_channel(names)} AND t.{table.column} <> f.channel"
         )
         parts += [
             f"DROP TABLE IF EXISTS pg_temp.{found}",
-            (
-                f"CREATE TEMPORARY TABLE {found} AS SELECT t.id, n.given, {channel} AS channel FROM {noted} "
-                f"JOIN {table.at} t ON t.id::text = n.id LEFT JOIN ({entries}) e ON e.id = t.id WHERE {mine}"
-            ),
+            f"CREATE TEMPORARY TABLE {found} AS {table.booked()}",
             Step(
-                title=f"rows of {table.name} written meanwhile",
+                title=f"rows of {table.name} booked meanwhile",
                 how=How.BRIEF,
                 done=f"NOT EXISTS ({wrong})",
                 body=(
                     f"UPDATE {table.at} t SET {table.column} = w.channel FROM ({wrong} LIMIT {_AT_ONCE}) w "
-                    f"WHERE t.id = w.id AND t.{table.column}::text = w.given;"
+                    f"WHERE t.id = w.id AND t.{table.column} = {default_channel(names)};"
                 ),
             ),
         ]
@@ -457,7 +537,7 @@ def settle(names: Names, *, fill: bool) -> list[str | Step]:
     """Return what is done at the end: new rows are looked at again, and triggers taken away that shall not go on."""
     if fill:
         return reconcile(names)
-    return [*(drop_trigger(table) for table in tables(names)), *reconcile(names), drop_noted(names)]
+    return [*map(drop_trigger, tables(names)), drop_book(names), *reconcile(names), drop_notes(names)]
 
 
 def _key(table: Table, how: str) -> Step:
@@ -469,6 +549,7 @@ def _key(table: Table, how: str) -> Step:
             f"ALTER TABLE {table.at} ADD CONSTRAINT {identifier(table.key)} FOREIGN KEY ({table.column}) "
             f"REFERENCES {channels_at(table.names)} (id){how};"
         ),
+        at=table.at,
     )
 
 
@@ -490,6 +571,7 @@ def _drop_invalid_index(table: Table) -> Step:
         how=How.BRIEF,
         done=f"NOT EXISTS ({invalid})",
         body=f"DROP INDEX {index};",
+        at=table.at,
     )
 
 

@@ -60,6 +60,7 @@ class InventoryFields:
         self._page_size = page_size
         self._accepts_missing_rows = accepts_missing_rows
         self._known: _Known | None = None
+        self._mended: MendPhase | None = None
 
     def close(self) -> None:
         """Close the connections to PostgreSQL."""
@@ -100,7 +101,8 @@ class InventoryFields:
     def mend(self, refused: Sequence[Refused]) -> Phase:
         """Return the phase that mends what the last survey has found."""
         known = self._looked()
-        return MendPhase(known.comparison, known.reading, known.sending, self._typesense, refused=refused)
+        self._mended = MendPhase(known.comparison, known.reading, known.sending, self._typesense, refused=refused)
+        return self._mended
 
     def retry(self, refused: Sequence[Refused]) -> Done:
         """Set rows and send documents once more."""
@@ -118,15 +120,24 @@ class InventoryFields:
         return Done(counts=counts, refused=again)
 
     def survey(self, refused: Sequence[Refused]) -> Findings:
-        """Return what is still to be done; exports the whole collection and looks at the whole table."""
-        known = self._looked()
+        """Return what is still to be done; exports the whole collection and looks at the whole table.
+
+        After something was mended, only what was to be mended then, and still is, counts as open: a shop at work
+        changes things between export and comparison, and will go on to.
+        """
+        known, mended = self._looked(), self._mended
         but = [one.key for one in refused]
         known.comparison.forget()
         compared = known.comparison.whole()
-        with_row, without_row = known.comparison.open(but=but)
         rows, unset = known.reading.counts(but=but)
+        with_row, without_row = found = known.comparison.open(but=but)
+        counts = {"rows": rows, "documents": compared.documents, "documents without a row": compared.without_row}
+        if mended is not None:
+            all_unset, unset = unset, known.reading.still_unset(sorted({*mended.keys} - {*but}))
+            with_row, without_row = known.comparison.open(but=but, again=True)
+            counts["changed while verifying"] = sum(found) - with_row - without_row + all_unset - unset
         return Findings(
-            counts={"rows": rows, "documents": compared.documents, "documents without a row": compared.without_row},
+            counts=counts,
             open={
                 "rows without deleted_at": unset,
                 "documents that do not say what their row says": with_row,

@@ -46,9 +46,13 @@ class Comparison:
         """
         return self._documents.ids(after=after, limit=limit, but=but)
 
-    def open(self, *, but: Sequence[str]) -> tuple[int, int]:
-        """Return how many are to be mended, of those with a row and of those without; raises as `ids`."""
-        return self._documents.open(but=but)
+    def open(self, *, but: Sequence[str], again: bool = False) -> tuple[int, int]:
+        """Return how many are to be mended, of those with a row and of those without; raises as `ids`.
+
+        Args:
+            again: those alone that the comparison before this one had found, too.
+        """
+        return self._documents.open(but=but, again=again)
 
     def _made(self, *, ids_only: bool) -> Compared:
         """Return a comparison of that kind.

@@ -125,7 +125,11 @@ class WithoutRowPhase:
 
 
 class MendPhase:
-    """Mends what came to differ while the other phases ran, such as a product that was deleted or added then."""
+    """Mends what came to differ while the other phases ran, such as a product that was deleted or added then.
+
+    Attributes:
+        keys: of rows that it has set, or tried to.
+    """
 
     title = "changed meanwhile"
 
@@ -149,6 +153,8 @@ class MendPhase:
         self._typesense = typesense
         self._but = [one.key for one in refused]
         self._after: str | None = None
+        self._left: int | None = None  # of the rows that were unset at the beginning: the shop may go on adding some
+        self.keys: list[str] = []
 
     def total(self) -> int:
         """Return how many documents differ."""
@@ -161,8 +167,12 @@ class MendPhase:
 
     def read(self, values: Mapping[str, Value], size: int, note: Note) -> Page | None:  # noqa: ARG002
         """Set rows without `deleted_at`; when there are none, return the next page of documents that differ."""
-        keys = self._reading.unset_keys(limit=size, but=self._but)
+        if self._left is None:
+            self._left = self._reading.counts(but=self._but)[1]
+        keys = self._reading.unset_keys(limit=min(size, self._left), but=self._but)
         if keys:
+            self._left -= len(keys)
+            self.keys += keys
             updated, refused = set_rows(self._reading, keys, phase=MEND)
             self._but += [one.key for one in refused]
             return Page(rows=0, position={}, counts={"updated_supabase": updated}, refused=refused, load=())

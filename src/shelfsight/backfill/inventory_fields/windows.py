@@ -60,6 +60,7 @@ class Windows:
         self._updated = int(values.get("updated_supabase") or 0)
         self.set_until: Value = values.get("set_until")
         self.refused: list[Refused] = []
+        self._end: Value = None  # rows that the shop adds behind it later are found by the verification
         self._open: _Open | None = None
         until = values.get("window_until")
         if until is not None:
@@ -109,7 +110,11 @@ class Windows:
         }
 
     def _begin(self, size: int, note: Note) -> None:
-        window = self._products.window(self.set_until, size * self._strides)
+        if self._end is None:
+            self._end = self._products.last_key()
+        if self._end is None or self._end == self.set_until:
+            return
+        window = self._products.window(self.set_until, self._end, size * self._strides)
         if window is None:
             return
         note({**self.values(), "window_until": window.until, "window_unset": window.unset})

@@ -173,10 +173,10 @@ def _tell_made(made: Made, server: str) -> None:
     from shelfsight.cli.output import messages, print_plain
 
     one = made.connected
-    messages.print(
-        f"{one.channel} is connected with channel {one.vendure_channel} of {one.server.api_url}. "
-        f"What {made.user} changes there counts as Shelfsight's own, and is taken over ten minutes later."
-    )
+    messages.print(f"{one.channel} is connected with channel {one.vendure_channel} of {one.server.api_url}.")
+    if one.server.user_id:
+        told = "counts as Shelfsight's own, and is taken over up to ten minutes later"
+        messages.print(f"What {made.user} changes there {told}: let nobody else use that name.", markup=False)
     print_plain(f"url\t{server.rstrip('/')}/api/v1/vendure/{one.server.id}")
     if made.secret is not None:
         print_plain(f"secret\t{made.secret}")

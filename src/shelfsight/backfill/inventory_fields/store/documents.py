@@ -52,7 +52,8 @@ class Documents:
         """
         self._made = 0
         with self._connected.cursor() as cursor:
-            cursor.execute("DROP TABLE IF EXISTS pg_temp.found, pg_temp.exported")
+            cursor.execute("DROP TABLE IF EXISTS pg_temp.before, pg_temp.exported")
+            cursor.execute("ALTER TABLE IF EXISTS pg_temp.found RENAME TO before")
             columns = "" if ids_only else ", created_at bigint, deleted_at bigint"
             cursor.execute(f"CREATE TEMPORARY TABLE exported (id {self._layout.key.sql}{columns})".encode())
             cursor.execute('CREATE TEMPORARY TABLE found (id text COLLATE "C", has_row boolean, is_open boolean)')
@@ -78,17 +79,25 @@ class Documents:
         rows = self._connected.all(query, {"after": after or "", "but": list(but), "limit": limit})
         return [key for (key,) in rows]
 
-    def open(self, *, but: Sequence[str]) -> tuple[int, int]:
-        """Return how many are to be mended without some: of those with a row, and of those without.
+    def open(self, *, but: Sequence[str], again: bool) -> tuple[int, int]:
+        """Return how many are to be mended, without some: of those with a row, and of those without.
+
+        Args:
+            again: those alone that the comparison before this one had found, too.
 
         Raises:
             DatabaseError: the comparison went with its connection: compare again.
         """
         self._check()
-        query = """SELECT count(*) FILTER (WHERE has_row), count(*) FILTER (WHERE NOT has_row) FROM pg_temp.found
-            WHERE is_open AND id <> ALL(%(but)s::text[])"""
+        which = "AND id IN (SELECT id FROM pg_temp.before WHERE is_open)" if again and self._has_before() else ""
+        query = f"""SELECT count(*) FILTER (WHERE has_row), count(*) FILTER (WHERE NOT has_row) FROM pg_temp.found
+            WHERE is_open AND id <> ALL(%(but)s::text[]) {which}"""  # noqa: S608
         with_row, without_row = self._connected.one(query, {"but": list(but)})
         return with_row, without_row
+
+    def _has_before(self) -> bool:
+        there: bool = self._connected.one("SELECT to_regclass('pg_temp.before') IS NOT NULL")[0]
+        return there
 
     def _check(self) -> None:
         if not self.is_there:

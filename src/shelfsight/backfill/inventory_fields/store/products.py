@@ -54,12 +54,17 @@ class Products:
             """|| ',"deleted_at":' || coalesce(deleted_at, 0) || '}'"""
         )
 
-    def window(self, after: Value, rows: int) -> Window | None:
-        """Return the next stretch of so many rows behind a key, None when there are no more."""
+    def last_key(self) -> Value:
+        """Return the key of the last row, None where there is no row."""
+        found = self._connected.all(f"SELECT id::text AS key FROM {TABLE} ORDER BY id DESC LIMIT 1")  # noqa: S608
+        return self._layout.key.value(found[0][0]) if found else None
+
+    def window(self, after: Value, until: Value, rows: int) -> Window | None:
+        """Return the next stretch of so many rows behind a key, up to another; None when there are no more."""
         query = f"""
             SELECT count(*), count(*) FILTER (WHERE deleted_at IS NULL), (array_agg(id))[count(*)]::text
-            FROM (SELECT id, deleted_at FROM {TABLE} {self._stretch(after)} ORDER BY id LIMIT %(rows)s) AS w"""  # noqa: S608
-        count, unset, last = self._connected.one(query, {"after": after, "rows": rows})
+            FROM (SELECT id, deleted_at FROM {TABLE} {self._stretch(after, until)} ORDER BY id LIMIT %(rows)s) AS w"""  # noqa: S608
+        count, unset, last = self._connected.one(query, {"after": after, "until": until, "rows": rows})
         return Window(until=self._layout.key.value(last), rows=count, unset=unset) if count else None
 
     def unset(self, after: Value, until: Value) -> int:
@@ -80,7 +85,7 @@ class Products:
 
     def unset_in_stride(self, after: Value, until: Value, *, stride: int, strides: int) -> list[str]:
         """Return the keys of the rows that `set_stride` would change."""
-        query = f"""SELECT id::text FROM {TABLE} {self._stretch(after, until)} AND deleted_at IS NULL
+        query = f"""SELECT id::text AS key FROM {TABLE} {self._stretch(after, until)} AND deleted_at IS NULL
             AND {self._in_stride(stride, strides)} ORDER BY id"""  # noqa: S608
         return [key for (key,) in self._connected.all(query, {"after": after, "until": until})]
 
@@ -96,9 +101,16 @@ class Products:
 
     def unset_keys(self, *, limit: int, but: Sequence[str] = ()) -> list[str]:
         """Return keys of rows anywhere without `deleted_at`, in their order, without some."""
-        query = f"""SELECT id::text FROM {TABLE} WHERE deleted_at IS NULL AND {self._not_in()}
+        query = f"""SELECT id::text AS key FROM {TABLE} WHERE deleted_at IS NULL AND {self._not_in()}
             ORDER BY id LIMIT %(limit)s"""  # noqa: S608
         return [key for (key,) in self._connected.all(query, {"but": self.keys(but), "limit": limit})]
+
+    def still_unset(self, keys: Sequence[str]) -> int:
+        """Return how many of the rows with these keys have no `deleted_at`."""
+        query = f"""SELECT count(*) FROM {TABLE}
+            WHERE deleted_at IS NULL AND id = ANY(%(keys)s::text[]::{self._type}[])"""  # noqa: S608
+        count: int = self._connected.one(query, {"keys": list(keys)})[0]
+        return count
 
     def counts(self, *, but: Sequence[str] = ()) -> tuple[int, int]:
         """Return how many rows there are, and how many have no `deleted_at`, these without some."""
