@@ -26,11 +26,15 @@ from shelfsight.backfill.inventory_fields.backfill import InventoryFields
 from shelfsight.backfill.rules import Pace
 from shelfsight.backfill.runner import Runner, Terms
 from shelfsight.backfill.stop import Stop
+from shelfsight.backfill.work import Findings
 from shelfsight.partners.typesense import Typesense
 from shelfsight.settings import PostgresSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from shelfsight.backfill.rules import Refused
+    from shelfsight.backfill.work import Phase
 
 ROWS = 3_500_000
 ONLY_IN_SEARCH = 20_000
@@ -57,6 +61,16 @@ class Watched:
     began: list[float] = field(default_factory=list)
     advanced: list[float] = field(default_factory=list)
 
+    @property
+    def first_s(self) -> float:
+        """Seconds of phase 1."""
+        return self.advanced[-1] - self.began[0]
+
+    @property
+    def found_s(self) -> float:
+        """Seconds from there until what has no row was found."""
+        return self.began[1] - self.advanced[-1]
+
     def begin(self, title: str, *, total: int, done: int) -> None:  # noqa: ARG002
         self.began.append(time.perf_counter())
 
@@ -76,16 +90,18 @@ def main() -> None:
         _fill(place, rows)
         single = _measured(place, lambda: _single_update(place))
         watched: list[Watched] = []
-        ours = _measured(place, lambda: watched.append(_backfill(place, url)))
-        first, found_s = _times(watched[0])
+        ours = _measured(place, lambda: watched.append(_backfill(place, url, _FirstPhase)))
+        watched.append(_backfill(place, url))
+        console = Console()
+        console.print(_costs(rows, single, ours, watched[0].first_s))
+        console.print(
+            f"{ONLY_IN_SEARCH:,} documents without a row, among {rows:,}, found in {watched[1].found_s:.1f} s"
+        )
         alone = _beside(place, lambda: time.sleep(ALONE_S))
         _reset(place)
         beside_single = _beside(place, lambda: _single_update(place))
         _reset(place)
         beside_ours = _beside(place, lambda: _backfill(place, url))
-    console = Console()
-    console.print(_costs(rows, single, ours, first))
-    console.print(f"{ONLY_IN_SEARCH:,} documents without a row, among {rows:,}, found in {found_s:.1f} s")
     console.print(_latencies({"nothing": alone, "the single UPDATE": beside_single, "the backfill": beside_ours}))
 
 
@@ -113,17 +129,24 @@ def _latencies(found: dict[str, list[float]]) -> Table:
     return table
 
 
-def _times(watched: Watched) -> tuple[float, float]:
-    """Return the seconds of phase 1, and those until what has no row was found."""
-    return watched.advanced[-1] - watched.began[0], watched.began[1] - watched.advanced[-1]
+class _FirstPhase(InventoryFields):
+    """Phase 1 alone, without the verification."""
+
+    def phases(self) -> Sequence[Phase]:
+        """Return the first."""
+        return super().phases()[:1]
+
+    def survey(self, refused: Sequence[Refused]) -> Findings:  # noqa: ARG002
+        """Return that nothing is left."""
+        return Findings(counts={}, open={})
 
 
-def _backfill(place: Place, url: str) -> Watched:
-    """Run the whole backfill at full speed."""
+def _backfill(place: Place, url: str, kind: type[InventoryFields] = InventoryFields) -> Watched:
+    """Run it at full speed."""
     watched, stop = Watched(), Stop()
     settings = PostgresSettings(host=place["host"], port=5432, database="postgres", user="postgres", password="")
     with tempfile.TemporaryDirectory() as folder, Typesense(url, "bench") as typesense:
-        backfill = InventoryFields(settings, typesense, stop)
+        backfill = kind(settings, typesense, stop)
         checkpoints = SqlCheckpoints(f"sqlite:///{Path(folder) / 'backfill.db'}")
         terms = Terms(pace=Pace(size=PAGE))
         report = Runner(backfill, checkpoints, terms=terms, stop=stop, watch=watched).run()
@@ -173,7 +196,7 @@ def _beside(place: Place, action: Callable[[], object]) -> list[float]:
             ended = time.time()
             writer.terminate()
         lines = writer.communicate()[0].splitlines()
-    taken = [tuple(map(float, line.split())) for line in lines if line.count(" ") == 1]
+    taken = [tuple(map(float, line.split())) for line in lines[:-1]]  # the last one may be half a line
     return [seconds for at, seconds in taken if began <= at <= ended]
 
 

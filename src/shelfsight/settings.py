@@ -173,8 +173,7 @@ def checkpoint_settings() -> CheckpointSettings:
     variables = _with_env_file()
     url = variables.get("SHELFSIGHT_CHECKPOINT_URL") or variables.get("MONGO_URI")
     if not url:
-        folder = Path(variables.get("SHELFSIGHT_DATA_DIR") or "shelfsight-data").expanduser().absolute()
-        url = f"sqlite:///{folder / 'backfill.db'}"
+        url = f"sqlite:///{_data_dir(variables) / 'backfill.db'}"
     return CheckpointSettings(
         url=url,
         database=variables.get("MONGO_DB_NAME") or None,
@@ -283,7 +282,11 @@ def _networks(name: str) -> tuple[Network, ...]:
 
 def data_dir() -> Path:
     """Return the folder for what a service keeps on its own machine: `SHELFSIGHT_DATA_DIR`, or ./shelfsight-data."""
-    return Path(os.environ.get("SHELFSIGHT_DATA_DIR") or "shelfsight-data").expanduser().absolute()
+    return _data_dir(os.environ)
+
+
+def _data_dir(variables: Mapping[str, str]) -> Path:
+    return Path(variables.get("SHELFSIGHT_DATA_DIR") or "shelfsight-data").expanduser().absolute()
 
 
 def cache_dir() -> Path:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.backfill.inventory.shop import fill, open_shop, settings_of
 from tests.backfill.typesense_server import API_KEY, typesense_server
+from tests.cli import command
 from tests.cli.command import run, run_here, started
 
 if TYPE_CHECKING:
@@ -126,19 +127,15 @@ def test_without_room_for_the_checkpoint_nothing_is_begun(
     before = (shop.rows(), dict(shop.documents))
     environment = variables(shop, tmp_path)
     # No file may grow beyond nothing: as a full disk, for a process alone.
-    monkeypatch.setattr("tests.cli.command.COMMAND", ("/bin/sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *_python()))
+    monkeypatch.setattr(
+        "tests.cli.command.COMMAND", ("/bin/sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *command.COMMAND)
+    )
     ended = run(*COMMAND, "--give-up-after", "0", **environment)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.count("Error:") == 1
     assert f"the checkpoint cannot be kept in {tmp_path / 'backfill.db'}" in ended.stderr
     assert (shop.rows(), dict(shop.documents)) == before
     assert not any("PATCH" in seen or "POST" in seen for seen in shop.typesense.seen)
-
-
-def _python() -> tuple[str, ...]:
-    from tests.cli.command import COMMAND as command
-
-    return command
 
 
 def test_pause_status_and_resume_work_from_elsewhere(shop: Shop, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shelfsight.cli.service import opened_service
+from shelfsight.database.tables import vendure_channels
 from tests.cli.command import done, run_here
 from tests.vendure.server import jpeg
 
@@ -82,6 +84,16 @@ def test_a_sync_that_would_empty_the_shop_says_how_to_let_it(vendure: VendureSer
     assert "1 of the 1 products" in refused.stderr
     assert "shelfsight vendure sync T_1 --allow-deletions" in refused.stderr
     assert "deleted 1" in done("vendure", "sync", "T_1", "--allow-deletions")
+
+
+def test_it_says_what_an_address_lacks_and_an_error_once(vendure: VendureServer, theirs: ShopChannel) -> None:
+    start = ("vendure", "connect", "T_1", "--vendure-channel", theirs.id, "--username", "superadmin")
+    assert "Before the url" in run_here(*start).stderr
+    assert "Before the url" not in run_here(*start, "--server", "https://shelfsight.example").stderr
+    with opened_service() as service, service.database.write() as tx:
+        both = {"sync_error": "the password is wrong", "mirror_error": "the password is wrong"}
+        tx.execute(vendure_channels.update().values(**both))
+    assert done("vendure", "connections").count("the password is wrong") == 1
 
 
 def test_what_is_missing_is_asked_for(theirs: ShopChannel, monkeypatch: pytest.MonkeyPatch) -> None:

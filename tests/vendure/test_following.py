@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -11,13 +12,17 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
+from starlette.testclient import TestClient
 
+from shelfsight.api.services import Services
+from shelfsight.app import build_app
 from shelfsight.database.engine import open_database
 from shelfsight.registry.publish import Registry
 from shelfsight.storage import open_storage
 from shelfsight.vendure import rounds, rules, sync, syncs
 from shelfsight.vendure.pictures import Pictures
 from shelfsight.vendure.syncs import sync_due
+from shelfsight.webhooks.rules import headers_of
 from tests.vendure.followed import Followed
 from tests.vendure.server import jpeg
 
@@ -62,6 +67,34 @@ def test_a_running_worker_takes_over_what_events_name_and_what_nobody_tells(shop
         shop.let_be_due()
         until(lambda: shop.products[cup].name == "Mug")
     until(lambda: shop.wanted() == set())
+
+
+def test_a_signed_event_of_somebody_elses_change_brings_the_product(shop: Followed) -> None:
+    tea, cup = shop.product("Tea"), shop.product("Cup")
+    shop.connect(credentials=shop.server.administrator(["ReadProduct"], [shop.theirs.id]))
+    shop.sync()
+    app = build_app(Services(database=shop.stores.database, storage=shop.stores.storage))
+    server = shop.state().server
+    shop.rename(tea, "Green tea")
+    shop.rename(cup, "Mug")
+
+    def tell(product_id: str, user_id: str) -> None:
+        change = {"kind": "product", "action": "updated", "productIds": [product_id], "channelIds": None}
+        event = {**change, "userId": user_id, "at": "2026-11-20T12:00:00Z"}
+        body = json.dumps({"events": [event]}).encode()
+        headers = headers_of(server.secret, f"msg_{product_id}", body, shop.now())
+        answer = TestClient(app).post(
+            f"/api/v1/vendure/{server.id}/events",
+            content=body,
+            headers={name.decode(): value.decode() for name, value in headers},
+        )
+        assert answer.status_code == 202, answer.text
+
+    with rounds.working(syncs.syncs(shop.stores), every_s=0.05):
+        tell(cup, server.user_id)  # our own
+        tell(tea, "1")
+        until(lambda: shop.products[tea].name == "Green tea")
+    assert shop.products[cup].name == "Cup"
 
 
 def test_what_an_event_names_during_a_sync_is_looked_at_again(
@@ -143,6 +176,6 @@ def _sync_until_killed(url: str, root: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     product_store.put = put_and_die  # type: ignore[assignment]
-    sync.BATCH = 2  # type: ignore[attr-defined]
+    sync.BATCH = sync.FIRST_BATCH = 2  # type: ignore[attr-defined]
     stores = Registry(database=open_database(url), storage=open_storage(root))
     sync.sync(stores, "default", sync.Order())

@@ -8,8 +8,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import update
 
 from shelfsight.database import clock
+from shelfsight.database.tables import vendure_servers
 from shelfsight.errors import NotFoundError
 from shelfsight.storage import open_storage
 from shelfsight.till.rules import NewLine, NewSale
@@ -140,6 +142,19 @@ def test_without_vendure_a_sale_waits_and_is_placed_when_it_is_back(till: Till) 
     till.place()
     assert till.placed() == [sale]
     assert till.rows()[sale].error is None
+
+
+def test_after_connecting_with_the_new_password_what_waited_is_tried_at_once(till: Till) -> None:
+    with till.shop.database.write() as tx:
+        tx.execute(update(vendure_servers).values(password="the old one"))
+    sale = till.sell()
+    till.place()
+    assert "check name and password" in str(till.rows()[sale].error)
+    assert not till.is_due
+    till.shop.connect(records_orders=True)
+    assert till.is_due
+    till.place()
+    assert till.placed() == [sale]
 
 
 def test_while_vendure_is_away_one_sale_is_tried_for_all(till: Till) -> None:

@@ -18,6 +18,7 @@ from shelfsight.registry.lease import held
 from shelfsight.registry.publish import Registry
 from shelfsight.storage import open_storage
 from shelfsight.vendure import catalogue, take_over
+from shelfsight.vendure import sync as sync_module
 from shelfsight.vendure.connections import disconnect
 from shelfsight.vendure.rules import Sells
 from shelfsight.vendure.sync import sync_lease
@@ -155,6 +156,18 @@ def test_more_variants_than_one_batch_of_the_catalogue_are_taken_over(
     shop.connect(Sells.VARIANTS)
     assert shop.sync().added == 5
     assert {product.split("-")[0] for product in shop.products} == {tea}
+
+
+def test_a_picture_of_several_products_is_fetched_once(shop: Followed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sync_module, "BATCH", 1)
+    monkeypatch.setattr(sync_module, "FIRST_BATCH", 1)
+    (red,) = shop.server.pictures([RED], shop.theirs)
+    ids = [shop.product(name) for name in ("tea", "cup", "pot", "tray")]
+    for product_id in ids:
+        shop.update(product_id, assetIds=[red], featuredAssetId=red)
+    shop.connect()
+    assert shop.sync().pictures == 1
+    assert [shop.pictures(product_id) for product_id in ids] == [{digest(RED)}] * 4
 
 
 def test_events_bring_the_products_they_name_and_no_others(shop: Followed) -> None:

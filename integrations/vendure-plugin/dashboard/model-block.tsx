@@ -16,6 +16,7 @@ import { Training, WRITTEN_FIELDS, WrittenFields, fieldsQuery, trainMutation, tr
 
 const WHILE_RUNNING_MS = 2_000;
 const OTHERWISE_MS = 30_000;
+const OFTEN = 15; // times that the fields are looked at soon after a training: its model is still on its way
 const MAY_TRAIN = ['TrainModel', 'UpdateChannel'];
 
 const BADGES = {
@@ -122,7 +123,7 @@ function useWrittenFields(
   const { data } = useQuery({
     queryKey: ['shelfsight', 'fields', channelId, endedAt],
     queryFn: async () => ((await api.query(fieldsQuery, { channelId })) as any).channel.customFields as WrittenFields,
-    refetchInterval: OTHERWISE_MS,
+    refetchInterval: ({ state }) => (state.dataUpdateCount < OFTEN ? WHILE_RUNNING_MS : OTHERWISE_MS),
     placeholderData: (before: WrittenFields | undefined) => before,
   });
   useEffect(() => {

@@ -74,7 +74,10 @@ describe('trainings', () => {
   beforeEach(() => receiver.reset());
 
   test('the button asks Shelfsight, in the name of who pressed it', async () => {
-    receiver.answers['/trainings'] = ({ channelId, requestedBy }) => [202, { ...TRAINING, channelId, requestedBy }];
+    receiver.answers['/trainings'] = ({ channelId, requestedBy }) => [
+      202,
+      { ...TRAINING, channelId, requestedBy: `vendure:${requestedBy}` },
+    ];
     const { trainModelForChannel } = await admin.ask(TRAIN, { id: '1' });
     assert.deepEqual(trainModelForChannel, {
       id: '7',

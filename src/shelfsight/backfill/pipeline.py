@@ -42,9 +42,16 @@ class Crew:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Sent:
+    done: Done
+    took_s: float
+    strain: Strain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Flying:
     page: Page
-    sent: Future[tuple[Done, float]]
+    sent: Future[_Sent]
     read_s: float
 
 
@@ -112,26 +119,30 @@ class Pipeline:
         sent = sender.submit(self._send, page)
         self._flying.append(_Flying(page=page, sent=sent, read_s=time.monotonic() - began))
 
-    def _send(self, page: Page) -> tuple[Done, float]:
+    def _send(self, page: Page) -> _Sent:
         def send() -> Done:
             self._crew.journal.lease.check()  # a runner that slept too long must not write over another's work
             return self._phase.send(page)
 
         began = time.monotonic()
-        return self._crew.patience(send), time.monotonic() - began
+        done = self._crew.patience(send)
+        return _Sent(done=done, took_s=time.monotonic() - began, strain=self._strain(done))
 
     def _land(self, flown: _Flying) -> None:
-        done, send_s = flown.sent.result()
-        page = flown.page
+        sent, page = flown.sent.result(), flown.page
+        done = sent.done
         counts = {name: page.counts.get(name, 0) + done.counts.get(name, 0) for name in {*page.counts, *done.counts}}
         self._crew.journal.save(position=page.position, counts=counts, refused=(*page.refused, *done.refused))
         self._crew.watch.advance(page.rows)
-        self._pace = self._pace.after(flown.read_s + send_s, self._strain(done))
+        self._pace = self._pace.after(flown.read_s + sent.took_s, sent.strain)
         if self._pace.pause_s and not self._crew.stop.is_asked and not self._is_over:
             self._crew.stop.sleep(self._pace.pause_s)
 
     def _strain(self, done: Done) -> Strain:
-        """Return whether others suffer; asks the database once a second, and only if the pace would change."""
+        """Return whether others suffer; looks once a second, and only if the pace would change.
+
+        This is the thread that sends, so the other one may just be changing rows that somebody waits for.
+        """
         if self._pace.page_time_s is None:
             return Strain.NONE
         waits, self._waits_seen = self._crew.patience.waits - self._waits_seen, self._crew.patience.waits

@@ -68,7 +68,7 @@ class Report:
         """Return it as people read it: names and values."""
         values = sorted(self.checkpoint.values.items())
         facts = [("Outcome", self._said()), ("Phase", str(self.checkpoint.phase))]
-        facts += [(_title(name), f"{value:,}" if isinstance(value, int) else str(value)) for name, value in values]
+        facts += [(_title(name), _shown(name, value)) for name, value in values if value is not None]
         facts += [("Worked for", spoken(self.checkpoint.worked_s))]
         if self.findings is not None:
             facts += [(f"Verified: {name}", f"{count:,}") for name, count in self.findings.counts.items()]
@@ -120,6 +120,11 @@ def record_document(record: Record, refused: Sequence[Refused]) -> dict[str, Any
 def refused_document(refused: Sequence[Refused]) -> list[dict[str, Any]]:
     """Return what was refused as JSON has it."""
     return [{"key": one.key, "phase": one.phase, "reason": one.reason} for one in refused]
+
+
+def _shown(name: str, value: int | str) -> str:
+    """Return a count with thousands apart, a key as it is."""
+    return f"{value:,}" if isinstance(value, int) and not name.endswith(("_id", "_until")) else str(value)
 
 
 def _title(name: str) -> str:

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 class EndAskedError(ShelfsightError):
     """Somebody asked for the end while there was something to wait for."""
 
+    def __init__(self, signum: int) -> None:
+        """Say by which signal."""
+        super().__init__(f"ended by {signal.Signals(signum).name}")
+        self.exit_code = 128 + signum
+
 
 class Stop:
     """Whether somebody has asked for the end, by a signal or otherwise."""
@@ -44,7 +49,7 @@ class Stop:
             EndAskedError: somebody has.
         """
         if self._asked.is_set():
-            raise EndAskedError("somebody asked for the end")
+            raise EndAskedError(self.signal or signal.SIGTERM)
 
     def sleep(self, seconds: float) -> None:
         """Return after so many seconds.

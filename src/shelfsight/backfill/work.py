@@ -138,7 +138,10 @@ class Backfill(Protocol):
         """Try again what was refused; what is not in the answer's `refused` is done now."""
 
     def pressure(self) -> str | None:
-        """Return who suffers, such as a replica that lags; None = nobody. Asked about once a second, if adaptive."""
+        """Return who suffers, such as a replica that lags; None = nobody.
+
+        Called about once a second, if the pace is adaptive, from the thread that sends: while `read` is at work.
+        """
 
     def warnings(self) -> Sequence[str]:
         """Return what the operator should know at the end."""

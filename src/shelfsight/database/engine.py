@@ -37,7 +37,8 @@ SYSTEM = "system"
 
 _WAIT_FOR_LOCK_S = 10
 _CONNECT_WITHIN_S = 5
-_WRITES = "shelfsight_writes"
+WRITES = "shelfsight_writes"
+"""The option of a connection whose transactions may write; SQLite begins those otherwise."""
 _WAL_ATTEMPTS = 50
 _WAL_AGAIN_S = 0.05
 
@@ -75,7 +76,7 @@ class Database:
             DatabaseError: the database does not answer, has no room, or refuses the write.
         """
         with _translated(), self.engine.connect() as connection:
-            writing = connection.execution_options(**{_WRITES: True})
+            writing = connection.execution_options(**{WRITES: True})
             with writing.begin():
                 self._act_as(writing, actor)
                 yield writing
@@ -163,7 +164,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     # A writer that begins as a reader would fail, not wait, when another has written in between.
-    writes = connection.get_execution_options().get(_WRITES, False)
+    writes = connection.get_execution_options().get(WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 

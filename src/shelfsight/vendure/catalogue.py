@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 NEEDS = "ReadProduct"
 """The permission for all of it."""
 
-BATCH = 300
+BATCH = 200
 """Products that are read whole in one request; Vendure asks its database several times for each."""
+
+FIRST_BATCH = 25
 
 _BY_ID = {"sort": {"id": "ASC"}}
 _VARIANT = "id updatedAt enabled sku priceWithTax currencyCode"

@@ -14,7 +14,7 @@ from shelfsight.partners.vendure import documents
 from shelfsight.partners.vendure.channels import model_fields
 from shelfsight.partners.vendure.client import VendureClient
 from shelfsight.partners.vendure.credentials import ApiKey, Login
-from shelfsight.vendure import product_store, store
+from shelfsight.vendure import order_store, product_store, store
 from shelfsight.vendure.catalogue import check_readable
 from shelfsight.vendure.deploy_channel import check_permissions, find_channel
 from shelfsight.vendure.place_order import PERMISSIONS
@@ -83,7 +83,7 @@ def client_of(server: Server) -> VendureClient:
 
 
 def connect(database: Database, wish: Wish, *, by: Asker) -> Made:
-    """Connect a channel, or change how it is; everything of it is looked at soon.
+    """Connect a channel, or change how it is; everything of it is looked at soon, and orders that wait are tried.
 
     Raises:
         NotFoundError: there is no such channel, here or there.
@@ -114,6 +114,7 @@ def connect(database: Database, wish: Wish, *, by: Asker) -> Made:
             state=SyncState(scan_at=now),
         )
         store.put_channel(tx, connected)
+        order_store.hurry(tx, wish.channel, now)
         options = {"sells": wish.sells, "deploys": wish.deploys, "orders": wish.records_orders}
         _audit(tx, "vendure_connected", connected, by, user=found.user, new_secret=secret is not None, **options)
     return Made(connected=connected, secret=secret, user=found.user)

@@ -55,6 +55,7 @@ class Gallery:
         self._channel = channel
         self._lease = lease
         self._pictures = Pictures(api_url)
+        self._fetched_now: dict[str, Image] = {}  # whose products may not be written yet
 
     def show(self, urls: Mapping[str, str]) -> Shown:
         """Return pictures, by asset; those that are not here are fetched, a few at a time, and stored.
@@ -70,7 +71,9 @@ class Gallery:
         shown, missing = Shown(), []
         for asset in urls:
             one = known.get(asset, TakenAsset())
-            if one.reason is not None:
+            if asset in self._fetched_now:
+                shown.images[asset] = self._fetched_now[asset]
+            elif one.reason is not None:
                 shown.refused[asset] = one.reason
             elif one.sha256 in here:
                 shown.images[asset] = here[one.sha256]
@@ -78,6 +81,7 @@ class Gallery:
                 missing.append(asset)
         for asset, found in self._fetched({asset: urls[asset] for asset in missing}, now):
             _note(shown, asset, found)
+        self._fetched_now |= {asset: shown.images[asset] for asset in shown.fetched if asset in shown.images}
         return shown
 
     def _fetched(self, urls: Mapping[str, str], now: datetime) -> Iterator[tuple[str, Image | Exception]]:

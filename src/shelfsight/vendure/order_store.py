@@ -155,6 +155,14 @@ def postpone(tx: Connection, failed: OrderRow, now: datetime) -> None:
     tx.execute(others.values(next_at=until.scalar_subquery()))
 
 
+def hurry(tx: Connection, channel_id: str, now: datetime) -> None:
+    """Let the orders of a channel that wait be tried now: what they waited for may have changed."""
+    waiting = update(vendure_orders).where(
+        vendure_orders.c.channel_id == channel_id, vendure_orders.c.state == OrderState.PENDING.value
+    )
+    tx.execute(waiting.values(next_at=now))
+
+
 def retry(tx: Connection, channel_id: str, sale_id: str, now: datetime) -> None:
     """Let a sale that was refused be tried again.
 

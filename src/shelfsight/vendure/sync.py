@@ -15,7 +15,7 @@ from shelfsight.database import clock
 from shelfsight.errors import DatabaseError, PublishConflictError, ShelfsightError
 from shelfsight.registry.lease import held
 from shelfsight.vendure import product_store, store
-from shelfsight.vendure.catalogue import BATCH, their_channel
+from shelfsight.vendure.catalogue import BATCH, FIRST_BATCH, their_channel
 from shelfsight.vendure.choices import take_over_choices
 from shelfsight.vendure.connections import client_of
 from shelfsight.vendure.rules import NAMED_MOST, SCAN_EVERY, Plan, mark_of, plan, retry_after
@@ -148,7 +148,9 @@ class _Sync:
             if self._order.full:
                 take_over.forget_refusals()
             progress.stage("Products", len(todo.changed))
-            read = (theirs.read(batch) for batch in batches(todo.changed, BATCH))
+            # A few first, so that pictures are on their way while the many are read.
+            parts = (todo.changed[:FIRST_BATCH], *batches(todo.changed[FIRST_BATCH:], BATCH))
+            read = (theirs.read(part) for part in parts if part)
             for count in take_over.products(read, theirs.conditions):
                 progress.advance(count)
         return SyncResult(seen=seen, **take_over.counts, **take_over.problems)

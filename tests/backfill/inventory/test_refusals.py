@@ -67,8 +67,7 @@ def test_a_server_that_is_not_there(shop: Shop, tmp_path: Path) -> None:
         ("ALTER TABLE public.products ALTER id TYPE numeric", ConflictError, "id is numeric: this backfill knows"),
         ("ALTER TABLE public.products DROP CONSTRAINT products_pkey", ConflictError, "no unique index on id alone"),
         (
-            "ALTER TABLE public.products RENAME TO old_products; "
-            "CREATE VIEW public.products AS SELECT * FROM public.old_products",
+            "ALTER TABLE public.products RENAME TO old; CREATE VIEW public.products AS SELECT * FROM public.old",
             ConflictError,
             "is a view, not a table",
         ),
@@ -82,7 +81,7 @@ def test_a_table_that_is_missing_or_alien(
         refused(shop, tmp_path, error, match)
     finally:
         shop.do("DROP VIEW IF EXISTS public.products") if "VIEW" in change else None
-        shop.do("DROP TABLE IF EXISTS public.old_products")
+        shop.do("DROP TABLE IF EXISTS public.old")
 
 
 def test_a_user_who_may_not_write_or_does_not_see_every_row(shop: Shop, tmp_path: Path) -> None:

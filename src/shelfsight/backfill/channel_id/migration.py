@@ -22,9 +22,8 @@ from shelfsight.backfill.channel_id.statements import (
     How,
     Step,
     Table,
-    add_book,
     add_column,
-    add_trigger,
+    add_triggers,
     booked_at,
     constrain_at_once,
     constrain_online,
@@ -164,7 +163,7 @@ class Migration:
             return True
         if not fill:
             return self._is_without_triggers()
-        return bool(self._shop.value(" AND ".join(step.done for step in self._triggers())))
+        return bool(self._shop.value(" AND ".join(step.done for step in add_triggers(self._names))))
 
     def _is_without_triggers(self) -> bool:
         steps = [*map(drop_trigger, tables(self._names)), drop_book(self._names), drop_notes(self._names)]
@@ -187,7 +186,7 @@ class Migration:
 
     def _in_transaction(self, *, fill: bool) -> None:
         names = self._names
-        first = [*map(add_column, tables(names)), *(self._triggers() if fill else ())]
+        first = [*map(add_column, tables(names)), *(add_triggers(self._names) if fill else ())]
         steps = [step for table in tables(names) for step in constrain_at_once(table)]
         self._watch.begin("steps", total=len(first) + len(steps) + len(FILL_ORDER), done=0)
         for step in first:
@@ -207,7 +206,7 @@ class Migration:
 
     def _online(self, pace: Pace, *, fill: bool) -> None:
         names = self._names
-        self._take_all([*map(add_column, tables(names)), *self._triggers()])
+        self._take_all([*map(add_column, tables(names)), *add_triggers(self._names)])
         for table in (Table(names, kind) for kind in FILL_ORDER):
             self._pages(table, pace)
         for table in tables(names):
@@ -216,9 +215,6 @@ class Migration:
             self._pages(table, pace)  # again: what was being written while the others were done
             self._take_all(steps)
         self._settle(fill=fill)
-
-    def _triggers(self) -> list[Step]:
-        return [*map(add_trigger, tables(self._names)), add_book(self._names)]
 
     def _settle(self, *, fill: bool) -> None:
         if not self._shop.value(f"to_regclass({literal(booked_at(self._names))}) IS NOT NULL"):

@@ -10,9 +10,8 @@ from shelfsight.backfill.channel_id.statements import (
     How,
     Step,
     Table,
-    add_book,
     add_column,
-    add_trigger,
+    add_triggers,
     constrain_at_once,
     constrain_online,
     default_channel,
@@ -91,7 +90,7 @@ def _text(names: Names, title: str, statements: Sequence[str]) -> str:
 
 
 def _at_once(names: Names, *, fill: bool) -> list[str]:
-    steps = [*map(add_column, tables(names)), *(_triggers(names) if fill else ())]
+    steps = [*map(add_column, tables(names)), *(add_triggers(names) if fill else ())]
     ends = [step for table in tables(names) for step in constrain_at_once(table)]
     filled: list[str] = []
     for table in (Table(names, kind) for kind in FILL_ORDER):
@@ -108,7 +107,7 @@ def _at_once(names: Names, *, fill: bool) -> list[str]:
 
 
 def _online(names: Names, *, fill: bool) -> list[str]:
-    first = [*map(add_column, tables(names)), *_triggers(names)]
+    first = [*map(add_column, tables(names)), *add_triggers(names)]
     made = [_check(names), "SET synchronous_commit = off;", *map(_retried, first)]
     for table in (Table(names, kind) for kind in FILL_ORDER):
         made += [*(f"{statement};" for statement in table.fill_map()), pages(table)]
@@ -118,10 +117,6 @@ def _online(names: Names, *, fill: bool) -> list[str]:
         made += [_index(step) if step.how is How.INDEX else _retried(step) for step in steps]
     made += [f"{part};" if isinstance(part, str) else _retried(part) for part in settle(names, fill=fill)]
     return made
-
-
-def _triggers(names: Names) -> list[Step]:
-    return [*map(add_trigger, tables(names)), add_book(names)]
 
 
 def _check(names: Names) -> str:

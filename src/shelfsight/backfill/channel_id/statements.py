@@ -365,6 +365,11 @@ def add_book(names: Names) -> Step:
     )
 
 
+def add_triggers(names: Names) -> list[Step]:
+    """Return the steps after which new rows get a channel, and what is booked of them is noted: that begins first."""
+    return [add_book(names), *map(add_trigger, tables(names))]
+
+
 def drop_book(names: Names) -> Step:
     """Return the step after which nothing is noted any more."""
     return Step(

@@ -24,12 +24,12 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from shelfsight.backfill.checkpoints import Claim, taken_over
 from shelfsight.backfill.rules import Record, Refused, checkpoint_of, document_of
 from shelfsight.database import clock
-from shelfsight.database.engine import open_database
+from shelfsight.database.engine import WRITES, first_line, open_database
 from shelfsight.errors import DatabaseError, NotFoundError
 
 if TYPE_CHECKING:
@@ -155,15 +155,18 @@ class SqlCheckpoints:
     @contextmanager
     def _begun(self) -> Iterator[Connection]:
         """Yield a connection in a transaction that may write, with the tables there."""
-        options = {"shelfsight_writes": True}  # SQLite: a writer that begins as a reader would fail, not wait
         try:
-            with self._database.engine.connect() as connection, connection.execution_options(**options).begin():
+            with (
+                self._database.engine.connect() as connection,
+                connection.execution_options(**{WRITES: True}).begin(),
+            ):
                 if not self._has_tables:
                     self._make_tables(connection)
                 yield connection
             self._has_tables = True
         except SQLAlchemyError as exc:
-            raise DatabaseError(f"the checkpoint cannot be kept in {self.place}: {_said(exc)}") from exc
+            said = first_line(exc) if isinstance(exc, DBAPIError) else exc
+            raise DatabaseError(f"the checkpoint cannot be kept in {self.place}: {said}") from exc
 
     def _make_tables(self, tx: Connection) -> None:
         """Make the tables if they are missing; PostgreSQL would let two try at once, and fail one."""
@@ -216,8 +219,3 @@ def _record(row: Row[Any], now: datetime) -> Record:
         expires_at=expires_at,
         paused_by=row.paused_by,
     )
-
-
-def _said(error: SQLAlchemyError) -> str:
-    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

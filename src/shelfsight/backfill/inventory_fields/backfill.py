@@ -11,8 +11,9 @@ from shelfsight.backfill.inventory_fields.phases import MendPhase, RowsPhase, Wi
 from shelfsight.backfill.inventory_fields.sending import COLLECTION, settle
 from shelfsight.backfill.inventory_fields.store.connection import Connected
 from shelfsight.backfill.inventory_fields.store.documents import Documents
-from shelfsight.backfill.inventory_fields.store.layout import TABLE, layout, measures
+from shelfsight.backfill.inventory_fields.store.layout import layout, measures
 from shelfsight.backfill.inventory_fields.store.products import Products
+from shelfsight.backfill.inventory_fields.table import TABLE
 from shelfsight.backfill.inventory_fields.windows import set_rows
 from shelfsight.backfill.work import Done, Findings, Plan
 from shelfsight.errors import ConflictError
@@ -21,7 +22,7 @@ from shelfsight.partners.typesense import Field
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shelfsight.backfill.inventory_fields.store.layout import Layout
+    from shelfsight.backfill.inventory_fields.table import Layout
     from shelfsight.backfill.rules import Pace, Refused
     from shelfsight.backfill.stop import Stop
     from shelfsight.backfill.work import Phase
@@ -164,7 +165,7 @@ class InventoryFields:
 
     def pressure(self) -> str | None:
         """Return who suffers under the transactions of this run."""
-        return self._looked().reading.pressure(self._reading.process())
+        return self._looked().sending.pressure(self._reading.process)
 
     def warnings(self) -> Sequence[str]:
         """Return what to do about rows that the shop adds later."""

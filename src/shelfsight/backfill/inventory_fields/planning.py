@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shelfsight.backfill.inventory_fields.table import TABLE
 from shelfsight.backfill.rules import expected_s, spoken
 
 if TYPE_CHECKING:
-    from shelfsight.backfill.inventory_fields.store.layout import Layout, Measures
+    from shelfsight.backfill.inventory_fields.table import Layout, Measures
     from shelfsight.backfill.rules import Pace
 
-_TABLE = "public.products"
 _ROWS_PER_S = 100_000
 """About as many are done at full speed on a small machine."""
 _LONG_TRANSACTION_S = 300
@@ -23,7 +23,7 @@ def locks(pace: Pace, known: Layout) -> str:
     """Return which locks it takes, and for how long."""
     rows = f"{pace.size:,} rows" if known.strides == 1 else f"{pace.size:,} rows, spread over {known.strides} pages"
     return (
-        f"ROW EXCLUSIVE on {_TABLE}; each transaction locks {rows}, for some milliseconds. Readers never wait; "
+        f"ROW EXCLUSIVE on {TABLE}; each transaction locks {rows}, for some milliseconds. Readers never wait; "
         "a lock that the shop holds is waited for 0.5 s at most, then tried again"
     )
 
@@ -70,5 +70,5 @@ def default_warnings(known: Layout) -> list[str]:
     """Return what to do about rows that the shop adds later."""
     if known.default in _ZERO:
         return []
-    change = f"ALTER TABLE {_TABLE} ALTER deleted_at SET DEFAULT 0"
+    change = f"ALTER TABLE {TABLE} ALTER deleted_at SET DEFAULT 0"
     return [f"deleted_at has no default of 0, so rows that the shop adds without it are NULL again: {change}"]

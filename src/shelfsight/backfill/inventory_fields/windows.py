@@ -78,7 +78,7 @@ class Windows:
             self._begin(size, note)
         elif self._open.strides == 0:  # begun by another runner
             unset = self._products.unset(self.set_until, self._open.until)
-            self._open.strides = max(self._strides, math.ceil(unset / size))
+            self._open.strides = max(self._strides, 1 << max(math.ceil(unset / size) - 1, 0).bit_length())
             self._open.left = list(range(self._open.strides))
         if self._open is None:
             return False

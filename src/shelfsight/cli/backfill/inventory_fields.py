@@ -28,6 +28,8 @@ def inventory_fields(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Let every product have deleted_at, and every document of the search say what its row says."""
+    from contextlib import closing
+
     from shelfsight.backfill.checkpoints.opening import open_checkpoints
     from shelfsight.backfill.inventory_fields.backfill import InventoryFields
     from shelfsight.backfill.rules import Pace
@@ -48,7 +50,7 @@ def inventory_fields(
         page_size=settings.typesense_page_size,
         accepts_missing_rows=accept_missing_rows,
     )
-    with stop.by_signals(), typesense:
+    with stop.by_signals(), typesense, closing(backfill):
         if plan or dry_run:
             backfill.check()
         if plan:
@@ -57,12 +59,8 @@ def inventory_fields(
             print_findings(backfill.survey(()), json=json)
         if plan or dry_run:
             return
-        checkpoints = open_checkpoints(checkpoint_settings())
-        with progress() as watch:
-            runner = Runner(
-                backfill, checkpoints, terms=Terms(pace=pace, patience_s=give_up_after), stop=stop, watch=watch
-            )
+        with closing(open_checkpoints(checkpoint_settings())) as checkpoints, progress() as watch:
+            terms = Terms(pace=pace, patience_s=give_up_after)
+            runner = Runner(backfill, checkpoints, terms=terms, stop=stop, watch=watch)
             report = runner.run(reset=reset, retry=retry_quarantined)
-        backfill.close()
-        checkpoints.close()
     print_report(report, json=json)

@@ -78,7 +78,7 @@ class Shown:
 
     def tell(self, text: str) -> None:
         """Say what is out of the ordinary."""
-        messages.print(escape(text), soft_wrap=True)
+        _say(text)
 
 
 @contextmanager
@@ -127,11 +127,15 @@ def print_report(report: Report, *, json: bool) -> None:
     _warn(report.warnings)
     command = f"shelfsight backfill {report.backfill}"
     if report.outcome == "stopped":
-        messages.print(f"To go on, here or on another machine with the same checkpoint store: {command}")
+        _say(f"To go on, here or on another machine with the same checkpoint store: {command}")
     elif report.refused:
-        messages.print(f"{len(report.refused):,} were refused; when that is mended: {command} --retry-quarantined")
+        _say(f"{len(report.refused):,} were refused; when that is mended: {command} --retry-quarantined")
     if report.exit_code:
         raise typer.Exit(report.exit_code)
+
+
+def _say(text: str) -> None:
+    messages.print(escape(text), soft_wrap=True)
 
 
 def _warn(warnings: Sequence[str]) -> None:

@@ -181,6 +181,8 @@ def _tell_made(made: Made, server: str) -> None:
     if made.secret is not None:
         print_plain(f"secret\t{made.secret}")
         messages.print("Put both into the options of Vendure's plugin. The secret is not shown again.")
+    if not server:
+        messages.print("Before the url belongs the address at which Vendure reaches Shelfsight; --server adds it.")
 
 
 def _tell_synced(channel: str, result: SyncResult) -> None:
@@ -213,7 +215,7 @@ def _row(one: ConnectionDocument) -> tuple[str, ...]:
         _orders(one),
         str(one.products),
         moment(one.synced_at),
-        " ".join(filter(None, (one.sync_error, one.mirror_error))) or "–",
+        "; ".join(dict.fromkeys(filter(None, (one.sync_error, one.mirror_error)))) or "–",
     )
 
 

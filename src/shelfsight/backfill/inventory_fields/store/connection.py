@@ -38,6 +38,7 @@ class Connected:
 
     Attributes:
         times: so often it was made; what is temporary is gone after each time.
+        process: the number of the server's process, 0 before it was made.
     """
 
     def __init__(self, settings: PostgresSettings) -> None:
@@ -45,6 +46,7 @@ class Connected:
         self._settings = settings
         self._connection: Connection[Any] | None = None
         self.times = 0
+        self.process = 0
 
     @property
     def is_open(self) -> bool:
@@ -84,11 +86,6 @@ class Connected:
         with self.cursor() as cursor:
             return cursor.execute(query.encode(), parameters).rowcount
 
-    def process(self) -> int:
-        """Return the number of the server's process; raises as `cursor`."""
-        with self.cursor() as cursor:
-            return cursor.connection.info.backend_pid
-
     def close(self) -> None:
         """Close it."""
         if self._connection is not None:
@@ -115,6 +112,7 @@ class Connected:
                 where = f"{one.database} at {one.host}:{one.port} as {one.user}"
                 raise DatabaseError(f"PostgreSQL cannot be used ({where}): {first_line(exc)}") from exc
             self.times += 1
+            self.process = self._connection.info.backend_pid
         return self._connection
 
 

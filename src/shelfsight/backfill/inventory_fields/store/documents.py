@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shelfsight.backfill.inventory_fields.store.layout import TABLE
+from shelfsight.backfill.inventory_fields.table import TABLE
 from shelfsight.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from psycopg import Cursor
 
     from shelfsight.backfill.inventory_fields.store.connection import Connected
-    from shelfsight.backfill.inventory_fields.store.layout import Layout
+    from shelfsight.backfill.inventory_fields.table import Layout
 
 FIELDS = ("id", "created_at", "deleted_at")
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\r": "\\r", "\n": "\\n"})

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shelfsight.backfill.inventory_fields.keys import KEY_TYPES
+from shelfsight.backfill.inventory_fields.table import TABLE, Layout, Measures
 from shelfsight.errors import AccessError, ConflictError, NotFoundError
 
 if TYPE_CHECKING:
     from shelfsight.backfill.inventory_fields.keys import KeyType
     from shelfsight.backfill.inventory_fields.store.connection import Connected
 
-TABLE = "public.products"
 _STRIDES = 8
 _IN_ORDER = 0.5
 _DATED = {"timestamp with time zone", "timestamp without time zone", "date"}
@@ -50,37 +49,6 @@ _TRIGGERS = """
 _OLDEST = """
     SELECT coalesce(extract(epoch FROM max(clock_timestamp() - xact_start)), 0)::float8 FROM pg_stat_activity
     WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """What the backfill needs to know of the table.
-
-    Attributes:
-        seconds: an expression of `created_at` in whole seconds since 1970, 0 where it is missing; NULL where it is
-            no time at all, such as infinity.
-        strides: in so many steps neighbouring rows are set. The space that the first frees in a page of the table is
-            there for the second, which then touches no index: a quarter of the growth.
-        default: of `deleted_at`.
-    """
-
-    key: KeyType
-    seconds: str
-    strides: int
-    default: str | None
-    is_indexed: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measures:
-    """How much there is, counted, and what makes it slower."""
-
-    rows: int
-    unset: int
-    table_bytes: int
-    index_bytes: int
-    triggers: tuple[str, ...]
-    oldest_transaction_s: float
 
 
 def layout(connected: Connected) -> Layout:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shelfsight.backfill.inventory_fields.store.layout import TABLE
+from shelfsight.backfill.inventory_fields.table import TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shelfsight.backfill.inventory_fields.store.connection import Connected
-    from shelfsight.backfill.inventory_fields.store.layout import Layout
+    from shelfsight.backfill.inventory_fields.table import Layout
     from shelfsight.backfill.rules import Value
 
 _LAG_BYTES = 64 << 20
@@ -141,15 +141,14 @@ class Products:
         for name, lag_bytes in self._connected.all(_LAGGING, {"most": _LAG_BYTES}):
             return f"replica {name} is {lag_bytes / 1e6:,.0f} MB behind"
         (waiting,) = self._connected.one(_WAITING, {"us": process})
-        return f"{waiting} others wait for a lock of ours" if waiting else None
+        return f"somebody waits for a lock of ours ({waiting})" if waiting else None
 
     def _not_in(self) -> str:
         return f"id <> ALL(%(but)s::text[]::{self._type}[])"
 
     def _in_stride(self, stride: int, strides: int) -> str:
-        if strides == 1:
-            return "true"
-        return f"(({self._layout.key.spread}) %% {strides} + {strides}) %% {strides} = {stride}"
+        """Return a condition on a row; `strides` is a power of two, so that its last bits are enough."""
+        return f"({self._layout.key.spread} & {strides - 1}) = {stride}" if strides > 1 else "true"
 
     def _stretch(self, after: Value, until: Value = None) -> str:
         limits = [f"id > %(after)s::{self._type}"] if after is not None else []
