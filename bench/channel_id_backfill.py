@@ -50,7 +50,8 @@ CREATE TABLE purchase_payment
 INSERT INTO purchase_payment ("purchaseId", amount, note)
     SELECT g, 100, md5(g::text) FROM generate_series(1, :purchases) g;
 CREATE INDEX ON purchase_payment ("purchaseId");
-CREATE TABLE ledger_journal_entry (id serial PRIMARY KEY, "sourceType" text, "sourceId" text, "channelId" int NOT NULL);
+CREATE TABLE ledger_journal_entry
+    (id serial PRIMARY KEY, "sourceType" text, "sourceId" text, "channelId" int NOT NULL);
 INSERT INTO ledger_journal_entry ("sourceType", "sourceId", "channelId")
     SELECT 'Purchase', g::text, 1 + g % 20 FROM generate_series(1, :purchases * 9 / 10) g;
 INSERT INTO ledger_journal_entry ("sourceType", "sourceId", "channelId")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shelfsight.backfill.checkpoints import Written
+from shelfsight.backfill.checkpoints import Claim, Written
 from shelfsight.backfill.checkpoints.sql import SqlCheckpoints
 from shelfsight.backfill.rules import Checkpoint, Pace, Refused
 from shelfsight.backfill.runner import Runner, Terms, document_name
@@ -328,6 +328,38 @@ def test_who_was_taken_over_sends_nothing_more(store: SqlCheckpoints) -> None:
     with pytest.raises(ConflictError, match="another runner has taken over"):
         run(toy, store, pace=Pace(size=3, sleep_s=0.001), lasts_s=1.0)
     assert len(toy.sent) == 2
+
+
+class Away(SqlCheckpoints):
+    """A store that does not answer for a while."""
+
+    until = 0.0
+
+    def save(self, claim: Claim, written: Written) -> str | None:
+        self._answer()
+        return super().save(claim, written)
+
+    def renew(self, claim: Claim) -> str | None:
+        self._answer()
+        return super().renew(claim)
+
+    def _answer(self) -> None:
+        if time.monotonic() < self.until:
+            raise UnavailableError("the store is away")
+
+
+def test_a_store_that_is_away_for_longer_than_the_claim_lasts_is_waited_for(tmp_path: Path) -> None:
+    store, toy = Away(f"sqlite:///{tmp_path / 'away.db'}"), Toy(range(1, 31))
+
+    def read() -> None:
+        if len(toy.sent) == 1 and not store.until:
+            store.until = time.monotonic() + 1.0
+
+    toy.before_read = read
+    assert run(toy, store, lasts_s=0.3).outcome == "finished"
+    assert toy.copied == list(range(1, 31))
+    assert time.monotonic() > store.until > 0
+    store.close()
 
 
 def record_holder(store: SqlCheckpoints) -> str | None:

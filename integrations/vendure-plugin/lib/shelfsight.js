@@ -91,7 +91,7 @@ class Shelfsight {
    */
   #refusal(status, text) {
     if (status === 401) {
-      return "Shelfsight does not accept the signature: check the plugin's `secret`, and the clocks of both servers.";
+      return "Shelfsight does not accept the signature: check the plugin's `url` and `secret`, and the clocks of both servers.";
     }
     if (status >= 300 && status < 400) {
       return `Shelfsight answers ${status} at ${this.url}: use the address it sends on to as the plugin's \`url\`.`;

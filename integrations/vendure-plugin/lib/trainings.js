@@ -109,7 +109,7 @@ function documentOf(training) {
     total: training.total ?? 0,
     version: training.version ?? null,
     error: training.error ?? null,
-    requestedBy: training.requestedBy?.replace(/^vendure:/, '') ?? null, // said of those who ask from here
+    requestedBy: training.requestedBy?.replace(/^vendure:/, '') ?? null, // Shelfsight says where one asked from
     createdAt: new Date(training.createdAt),
     endedAt: training.endedAt ? new Date(training.endedAt) : null,
     message: messageOf(training),

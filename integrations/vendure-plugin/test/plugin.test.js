@@ -147,7 +147,7 @@ describe('trainings', () => {
   test('a refusal of Shelfsight says what to do', async () => {
     const cases = [
       [404, { detail: 'nothing here' }, /Channel 1 is not connected to Shelfsight: run `shelfsight vendure connect`/],
-      [401, { detail: 'signature' }, /does not accept the signature: check the plugin's `secret`/],
+      [401, { detail: 'signature' }, /does not accept the signature: check the plugin's `url` and `secret`/],
       [409, { detail: 'the channel is being deleted' }, /answers 409: the channel is being deleted/],
       [502, 'no problem document', /answers 502: check the plugin's `url`, http:/],
       [200, null, /Nothing like Shelfsight answers at http:.*: check the plugin's `url`/],

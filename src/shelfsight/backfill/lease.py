@@ -67,13 +67,16 @@ class Lease:
             raise
 
     def check(self) -> None:
-        """Return while the claim is surely ours.
+        """Return while the claim is surely ours; asks the store if it has not heard of us for too long.
 
         Raises:
-            ConflictError: another has taken over, or may have: the store has not heard of us for too long.
+            ConflictError: another has taken over.
+            UnavailableError: the store does not answer.
         """
-        if self._is_lost or time.monotonic() > self._good_until:
+        if self._is_lost:
             raise taken_over(self._claim.name)
+        if time.monotonic() > self._good_until:
+            self.renew()
 
     def give_back(self) -> None:
         """Let another have it at once."""
@@ -88,7 +91,7 @@ class Lease:
             except ConflictError:
                 return
             except UnavailableError:
-                continue  # `check` says when that has lasted too long
+                continue  # `check` asks again when that has lasted too long
 
     def _heard(self, began: float, paused_by: str | None) -> None:
         self._good_until = began + self._claim.lasts_s

@@ -109,9 +109,12 @@ class Pipeline:
         return not (self._is_over or self._crew.stop.is_asked or self._crew.journal.lease.paused_by)
 
     def _read(self, sender: ThreadPoolExecutor) -> None:
+        def read() -> Page | None:
+            self._crew.journal.lease.check()
+            return self._phase.read(self._ahead, self._pace.size, self._crew.journal.note)
+
         began = time.monotonic()
-        self._crew.journal.lease.check()
-        page = self._crew.patience(lambda: self._phase.read(self._ahead, self._pace.size, self._crew.journal.note))
+        page = self._crew.patience(read)
         if page is None:
             self._is_over = True
             return

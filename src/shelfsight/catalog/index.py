@@ -193,9 +193,9 @@ class ProductIndex:
 
 
 def longest_word(text: str) -> str | None:
-    """Return the longest run of Latin letters and digits in a search, without case and accents; None if there is none.
+    """Return the longest run of Latin letters and digits in a search, without case and accents; None = there is none.
 
-    Typesense looks for one word inside others, not for several, drops signs, and divides other scripts in its own way.
+    Typesense looks for one word inside others, not for several, drops signs, and divides other scripts its own way.
     """
     return max(_WORD.findall(folded(text)), key=len, default=None)
 

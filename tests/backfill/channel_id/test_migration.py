@@ -9,8 +9,8 @@ import pytest
 
 from shelfsight.backfill.channel_id import inspection
 from shelfsight.backfill.channel_id.rules import USUAL, Kind, Mode, Names
-from shelfsight.backfill.channel_id.statements import BOOKED, Table, tables
 from shelfsight.backfill.channel_id.store import connect
+from shelfsight.backfill.channel_id.table import BOOKED, Table, tables
 from shelfsight.backfill.stop import Stop
 from shelfsight.errors import ConflictError, DatabaseError
 from tests.backfill.channel_id.conftest import Told, migration

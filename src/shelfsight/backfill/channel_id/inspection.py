@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from shelfsight.backfill.channel_id.rules import Kind, Mode, identifier, literal
 from shelfsight.backfill.channel_id.script import no_default
-from shelfsight.backfill.channel_id.statements import Table, channels_at, default_channel, ledger_at, tables
+from shelfsight.backfill.channel_id.table import Table, channels_at, default_channel, ledger_at, tables
 from shelfsight.backfill.rules import spoken
 from shelfsight.backfill.work import Findings, Plan
 from shelfsight.errors import ConflictError, NotFoundError, PartnerError

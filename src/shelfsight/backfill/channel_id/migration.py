@@ -21,10 +21,8 @@ from shelfsight.backfill.channel_id.statements import (
     BRIEF_MS,
     How,
     Step,
-    Table,
     add_column,
     add_triggers,
-    booked_at,
     constrain_at_once,
     constrain_online,
     drop_book,
@@ -33,10 +31,10 @@ from shelfsight.backfill.channel_id.statements import (
     drop_trigger,
     lock_all,
     settle,
-    tables,
     turn,
 )
 from shelfsight.backfill.channel_id.store import LockBusyError
+from shelfsight.backfill.channel_id.table import Table, booked_at, tables
 from shelfsight.backfill.report import Report
 from shelfsight.backfill.rules import Checkpoint, Pace, Strain, Value
 from shelfsight.backfill.stop import EndAskedError
@@ -254,6 +252,7 @@ class Migration:
             self._count(table, rows)
             self._watch.advance(rows)
             low = high
+        self._shop.run("RESET synchronous_commit")
 
     def _first(self, query: str) -> str | None:
         found = self._shop.rows(query)
@@ -308,8 +307,8 @@ class Migration:
         def watch() -> None:
             while not is_over.wait(0.1):
                 if self._stop.is_asked:
-                    self._shop.cancel()
-                    return
+                    self._shop.cancel()  # again in a second: it may have come between two statements
+                    is_over.wait(1)
 
         watching = Thread(target=watch, name="channel-id-stop", daemon=True)
         watching.start()

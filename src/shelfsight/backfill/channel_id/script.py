@@ -9,20 +9,18 @@ from shelfsight.backfill.channel_id.statements import (
     BRIEF_MS,
     How,
     Step,
-    Table,
     add_column,
     add_triggers,
     constrain_at_once,
     constrain_online,
-    default_channel,
     drop_book,
     drop_column,
     drop_notes,
     lock_all,
     settle,
-    tables,
     turn,
 )
+from shelfsight.backfill.channel_id.table import Table, default_channel, tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,13 +108,18 @@ def _online(names: Names, *, fill: bool) -> list[str]:
     first = [*map(add_column, tables(names)), *add_triggers(names)]
     made = [_check(names), "SET synchronous_commit = off;", *map(_retried, first)]
     for table in (Table(names, kind) for kind in FILL_ORDER):
-        made += [*(f"{statement};" for statement in table.fill_map()), pages(table)]
+        made += _filled(table)
+    made.append("RESET synchronous_commit;")
     for table in tables(names):
         check, *steps = constrain_online(table)
-        made += [_retried(check), pages(table)]  # again: what was being written while the others were done
+        made += [_retried(check), *_filled(table)]  # again: what was being written while the others were done
         made += [_index(step) if step.how is How.INDEX else _retried(step) for step in steps]
     made += [f"{part};" if isinstance(part, str) else _retried(part) for part in settle(names, fill=fill)]
     return made
+
+
+def _filled(table: Table) -> list[str]:
+    return [*(f"{statement};" for statement in table.fill_map()), pages(table)]
 
 
 def _check(names: Names) -> str:

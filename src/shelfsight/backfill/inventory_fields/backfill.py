@@ -88,7 +88,11 @@ class InventoryFields:
         known = self._looked()
         return (
             RowsPhase(
-                known.reading, self._typesense, strides=known.layout.strides, count=lambda: known.reading.counts()[0]
+                known.reading,
+                known.sending,
+                self._typesense,
+                strides=known.layout.strides,
+                count=lambda: known.reading.counts()[0],
             ),
             WithoutRowPhase(
                 known.comparison,

@@ -35,7 +35,7 @@ def inventory_fields(
     from shelfsight.backfill.rules import Pace
     from shelfsight.backfill.runner import Runner, Terms
     from shelfsight.backfill.stop import Stop
-    from shelfsight.cli.backfill.progress import print_findings, print_plan, print_report, progress
+    from shelfsight.cli.backfill.progress import print_findings, print_plan, print_report, progress, says_how_to_go_on
     from shelfsight.partners.typesense import Typesense
     from shelfsight.settings import checkpoint_settings, inventory_settings
 
@@ -62,5 +62,6 @@ def inventory_fields(
         with closing(open_checkpoints(checkpoint_settings())) as checkpoints, progress() as watch:
             terms = Terms(pace=pace, patience_s=give_up_after)
             runner = Runner(backfill, checkpoints, terms=terms, stop=stop, watch=watch)
-            report = runner.run(reset=reset, retry=retry_quarantined)
+            with says_how_to_go_on(backfill.name):
+                report = runner.run(reset=reset, retry=retry_quarantined)
     print_report(report, json=json)

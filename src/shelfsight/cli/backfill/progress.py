@@ -23,6 +23,7 @@ from rich.text import Text
 
 from shelfsight.backfill.rules import spoken
 from shelfsight.cli.output import messages, print_facts, print_json
+from shelfsight.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -96,6 +97,16 @@ def progress() -> Iterator[Shown]:
         *columns, console=messages, disable=not messages.is_terminal, speed_estimate_period=_REMEMBERS_S
     ) as shown:
         yield Shown(shown)
+
+
+@contextmanager
+def says_how_to_go_on(backfill: str) -> Iterator[None]:
+    """Say so where something does not answer any more."""
+    try:
+        yield
+    except UnavailableError:
+        _say(f"Whatever was done is saved. To go on when it answers again: shelfsight backfill {backfill}")
+        raise
 
 
 def print_plan(plan: Plan, *, json: bool) -> None:
