@@ -23,11 +23,11 @@ ShelfsightError                  exit 1, HTTP 500 unless said otherwise
 ├── TooManyRequestsError         asked too often                                          HTTP 429
 ├── ConfigRefusedError           a device would not accept the config
 ├── OrderRefusedError            a sale becomes no order in the shop's own software
-├── VendureError                 a Vendure server refuses what was asked of it            HTTP 502
-│   └── VendureAccessError       it does not know who asks, or lets them not do this
 ├── JobCancelledError            somebody asked for the end of a job
 ├── JobFailedError               a step of a job failed
 ├── PartnerError                 an outside system refuses what it is asked               HTTP 502
+│   └── VendureError             a Vendure server does
+│       └── VendureAccessError   it does not know who asks, or lets them not do this
 └── UnavailableError             something we depend on does not answer; try again        HTTP 503
     ├── UncertainError           it was asked to do something, and may have done it
     ├── StorageError             files cannot be read or written
@@ -222,6 +222,23 @@ class PartnerError(ShelfsightError):
     http_status = 502
 
 
+class VendureError(PartnerError):
+    """A Vendure server refuses what was asked of it.
+
+    Attributes:
+        reason: Vendure's code, or one of `partners.vendure.answers`, such as `ENTITY_NOT_FOUND`; empty for none.
+    """
+
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        """Say what is refused, for people and for programs."""
+        super().__init__(message)
+        self.reason = reason
+
+
+class VendureAccessError(VendureError):
+    """Vendure does not know who asks, or does not let them do this: somebody has to change that there."""
+
+
 class UnavailableError(ShelfsightError):
     """Something that Shelfsight depends on does not answer; nothing is lost, and a later try may work."""
 
@@ -242,25 +259,6 @@ class DatabaseError(UnavailableError):
 
 class SchemaError(DatabaseError):
     """The database's tables are of another version of Shelfsight."""
-
-
-class VendureError(ShelfsightError):
-    """A Vendure server refuses what was asked of it.
-
-    Attributes:
-        reason: Vendure's code, or one of `partners.vendure.answers`, such as `ENTITY_NOT_FOUND`; empty for none.
-    """
-
-    http_status = 502
-
-    def __init__(self, message: str, *, reason: str = "") -> None:
-        """Say what is refused, for people and for programs."""
-        super().__init__(message)
-        self.reason = reason
-
-
-class VendureAccessError(VendureError):
-    """Vendure does not know who asks, or does not let them do this: somebody has to change that there."""
 
 
 class JobCancelledError(ShelfsightError):

@@ -58,6 +58,15 @@ def test_a_connection_gives_what_the_plugin_needs_this_once(
     assert (entry.action, entry.actor, entry.details["sells"]) == ("vendure_connected", "maria", "variants")
 
 
+def test_connecting_again_leaves_what_is_not_named_as_it_is(database: Database, wish: Wish) -> None:
+    first = connect(database, replace(wish, sells=Sells.VARIANTS, deploys=True, records_orders=True), by=BY).connected
+    assert (first.sells, first.deploys, first.records_orders) == (Sells.VARIANTS, True, True)
+    again = connect(database, wish, by=BY).connected
+    assert (again.sells, again.deploys, again.records_orders) == (Sells.VARIANTS, True, True)
+    less = connect(database, replace(wish, deploys=False), by=BY).connected
+    assert (less.sells, less.deploys, less.records_orders) == (Sells.VARIANTS, False, True)
+
+
 def test_options_and_credentials_are_changed_by_connecting_again(
     database: Database, wish: Wish, vendure: VendureServer, theirs: ShopChannel
 ) -> None:

@@ -149,7 +149,7 @@ def test_the_same_version_with_other_files_contradicts_what_is_there(where: list
 WRONG = {
     "a file that is not there": (
         ["--model", "no.json", "--weights", "no.bin", "--metadata", "no.json"],
-        "File not found: no.bin (No such file or directory): name the weights",
+        "File not found: no.bin (No such file or directory): check the path of the weights",
     ),
     "a folder that is none": (["--bundle", "nowhere"], "File not found: nowhere/model.json"),
     "two files of three": (["--model", "m", "--weights", "w"], "which model? give --model, --weights and --metadata"),

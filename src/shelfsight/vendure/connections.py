@@ -37,6 +37,7 @@ class Wish:
         credentials: how Vendure lets us in.
         vendure_channel: id or code of the channel there.
         key_token: token of the channel that an API key is of, which works in that one only.
+        sells, deploys, records_orders: as of `ConnectedChannel`; None = as it is, at first products and neither.
         new_secret: whether the server's plugin shall sign with another secret from now on.
     """
 
@@ -45,9 +46,9 @@ class Wish:
     credentials: Login | ApiKey
     vendure_channel: str
     key_token: str | None = None
-    sells: Sells = Sells.PRODUCTS
-    deploys: bool = False
-    records_orders: bool = False
+    sells: Sells | None = None
+    deploys: bool | None = None
+    records_orders: bool | None = None
     new_secret: bool = False
 
 
@@ -63,6 +64,26 @@ class Made:
     connected: ConnectedChannel
     secret: str | None = field(repr=False)
     user: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Options:
+    """How a channel is to be connected."""
+
+    sells: Sells
+    deploys: bool
+    records_orders: bool
+
+    @classmethod
+    def of(cls, wish: Wish, before: ConnectedChannel | None) -> _Options:
+        """Return what is wished, and for the rest how it is already."""
+        return cls(
+            sells=wish.sells or (before.sells if before else Sells.PRODUCTS),
+            deploys=bool(before and before.deploys) if wish.deploys is None else wish.deploys,
+            records_orders=bool(before and before.records_orders)
+            if wish.records_orders is None
+            else wish.records_orders,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +115,8 @@ def connect(database: Database, wish: Wish, *, by: Asker) -> Made:
     """
     with database.read() as tx:
         channels.get(tx, wish.channel)
-    found = _looked_up(wish)
+        options = _Options.of(wish, store.find(tx, wish.channel))
+    found = _looked_up(wish, options)
     with database.write(actor=by.actor) as tx:
         changes.lock(tx, wish.channel)
         server, secret = _server(tx, wish, found)
@@ -106,17 +128,17 @@ def connect(database: Database, wish: Wish, *, by: Asker) -> Made:
             server=server,
             vendure_channel=found.channel.id,
             token=found.channel.token,
-            sells=wish.sells,
-            deploys=wish.deploys,
-            records_orders=wish.records_orders,
+            sells=options.sells,
+            deploys=options.deploys,
+            records_orders=options.records_orders,
             created_at=now if before is None else before.created_at,
             created_by=by.actor if before is None else before.created_by,
             state=SyncState(scan_at=now),
         )
         store.put_channel(tx, connected)
         order_store.hurry(tx, wish.channel, now)
-        options = {"sells": wish.sells, "deploys": wish.deploys, "orders": wish.records_orders}
-        _audit(tx, "vendure_connected", connected, by, user=found.user, new_secret=secret is not None, **options)
+        details = {"sells": options.sells, "deploys": options.deploys, "orders": options.records_orders}
+        _audit(tx, "vendure_connected", connected, by, user=found.user, new_secret=secret is not None, **details)
     return Made(connected=connected, secret=secret, user=found.user)
 
 
@@ -136,15 +158,15 @@ def disconnect(database: Database, channel_id: str, *, by: Asker) -> ConnectedCh
     return connected
 
 
-def _looked_up(wish: Wish) -> _Found:
+def _looked_up(wish: Wish, options: _Options) -> _Found:
     """Return what is to be known of the channel there, after trying what will be asked of it."""
     with VendureClient(wish.api_url, wish.credentials) as client:
         channel = find_channel(client, wish.vendure_channel, key_token=wish.key_token)
         check_readable(client, channel.token)
-        if wish.deploys:
+        if options.deploys:
             check_permissions(channel)
             model_fields(client, channel)
-        if wish.records_orders:
+        if options.records_orders:
             _check_orders(channel)
         user_id, user = _our_user(client)
     return _Found(api_url=client.url, channel=channel, user_id=user_id, user=user)

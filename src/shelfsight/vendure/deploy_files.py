@@ -47,4 +47,4 @@ def _read(path: Path, what: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as exc:
-        raise UsageError(f"File not found: {path} ({exc.strerror}): name {what}") from exc
+        raise UsageError(f"File not found: {path} ({exc.strerror}): check the path of {what}") from exc

@@ -39,15 +39,24 @@ def connect(
     api_key: Annotated[
         bool, typer.Option("--api-key", help="Use the API key in SHELFSIGHT_VENDURE_API_KEY instead.")
     ] = False,
-    sells: Annotated[Sells, typer.Option(help="What becomes a product here.")] = "products",
-    deploy: Annotated[bool, typer.Option(help="Put models into Vendure after each training.")] = False,
-    orders: Annotated[bool, typer.Option(help="Let sales become orders in Vendure.")] = False,
+    sells: Annotated[
+        Sells | None, typer.Option(help="What becomes a product here; at first products.", show_default=False)
+    ] = None,
+    deploy: Annotated[
+        bool | None, typer.Option("--deploy/--no-deploy", help="Put models into Vendure after each training.")
+    ] = None,
+    orders: Annotated[
+        bool | None, typer.Option("--orders/--no-orders", help="Let sales become orders in Vendure.")
+    ] = None,
     new_secret: Annotated[
         bool, typer.Option("--new-secret", help="Let the plugin sign with another secret.")
     ] = False,
     server: ServerOption = "",
 ) -> None:
-    """Take a channel's products over from Vendure from now on, and print what its plugin needs."""
+    """Take a channel's products over from Vendure from now on, and print what its plugin needs.
+
+    Of a channel that is connected already, what is not named stays as it is.
+    """
     from shelfsight.cli.service import opened_service
     from shelfsight.errors import UsageError
     from shelfsight.settings import vendure_settings
@@ -65,7 +74,7 @@ def connect(
         credentials=_credentials(settings, username, api_key=api_key),
         vendure_channel=vendure_channel,
         key_token=settings.channel_token or None,
-        sells=SellsRule(sells),
+        sells=SellsRule(sells) if sells else None,
         deploys=deploy,
         records_orders=orders,
         new_secret=new_secret,
