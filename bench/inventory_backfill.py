@@ -191,8 +191,9 @@ def _beside(place: Place, action: Callable[[], object]) -> list[float]:
         began = time.time()
         try:
             action()
-        finally:
             ended = time.time()
+            time.sleep(1)  # until a write that had to wait is over
+        finally:
             writer.terminate()
         lines = writer.communicate()[0].splitlines()
     taken = [tuple(map(float, line.split())) for line in lines[:-1]]  # the last one may be half a line

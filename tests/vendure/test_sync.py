@@ -20,8 +20,7 @@ from shelfsight.storage import open_storage
 from shelfsight.vendure import catalogue, take_over
 from shelfsight.vendure import sync as sync_module
 from shelfsight.vendure.connections import disconnect
-from shelfsight.vendure.rules import Sells
-from shelfsight.vendure.sync import sync_lease
+from shelfsight.vendure.rules import Sells, sync_lease
 from tests.vendure.followed import BY, Followed
 from tests.vendure.server import jpeg
 

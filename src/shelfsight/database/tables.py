@@ -505,7 +505,7 @@ vendure_channels = Table(
     Column("sells", Text),  # products, variants
     Column("deploys", Boolean),
     Column("records_orders", Boolean),
-    Column("sales_taken", BigInteger),  # number of the last sale that is in vendure_orders; NULL = begin with the next
+    Column("sales_taken", BigInteger),  # number of the last sale that is in vendure_orders; NULL = none is to be
     Column("created_at", UtcTime),
     Column("created_by", Text),
     Column("scan_at", UtcTime),  # when everything is to be looked at next

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from shelfsight.database import clock
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 LASTS_S = 60
 """How long a lease lasts when it is not renewed; each step of a publish renews it."""
+
+_KEPT_EVERY_S = LASTS_S / 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +74,36 @@ def held(database: Database, name: str) -> Iterator[Lease]:
         _give_back(lease)
 
 
+@contextmanager
+def kept(database: Database, name: str, *, every_s: float = _KEPT_EVERY_S) -> Iterator[Lease]:
+    """Yield the lease `name`, renewed in the background while the block waits for somebody slow.
+
+    What is written still checks it: a process that was stopped does not renew.
+
+    Raises:
+        PublishConflictError: somebody else holds it.
+    """
+    with held(database, name) as lease:
+        is_over = Event()
+        thread = Thread(target=_keep, args=(lease, is_over, every_s), name=f"keep {name}", daemon=True)
+        thread.start()
+        try:
+            yield lease
+        finally:
+            is_over.set()
+            thread.join()
+
+
 def is_held(database: Database, name: str) -> bool:
     """Return whether somebody holds a lease now who is not known to be dead."""
     with database.read() as tx:
         found = store.lease(tx, name)
         return found is not None and found.expires_at > clock.now(tx) and not is_dead(found.holder)
+
+
+def end(tx: Connection, name: str) -> None:
+    """Take a lease from whoever holds it: nothing that holder writes counts any more."""
+    store.end_lease(tx, name=name)
 
 
 def publish_lease(channel: str) -> str:
@@ -101,6 +129,16 @@ def _acquire(database: Database, name: str) -> Lease:
     return Lease(database=database, name=name, token=token, holder=holder)
 
 
+def _keep(lease: Lease, is_over: Event, every_s: float) -> None:
+    while not is_over.wait(every_s):
+        try:
+            lease.renew()
+        except PublishConflictError:
+            return
+        except DatabaseError:
+            continue  # whoever writes will see
+
+
 def _give_back(lease: Lease) -> None:
     try:
         with lease.database.write() as tx:
@@ -120,6 +158,10 @@ def _what(name: str) -> str:
             return f"a publish or clean-up of {channel}"
         case ("vendure", _, channel):
             return f"a sync of {channel} with Vendure"
+        case ("vendure-mirror", _, channel):
+            return f"the telling of Vendure how {channel} is"
+        case ("vendure-orders", _, channel):
+            return f"the placing of the orders of {channel} in Vendure"
         case ("index", _, _):
             return "the writing of products into Typesense"
         case _:

@@ -303,6 +303,12 @@ def release_lease(tx: Connection, *, name: str, token: int) -> None:
     tx.execute(update(leases).where(mine).values(expires_at=now(tx), holder=""))
 
 
+def end_lease(tx: Connection, *, name: str) -> None:
+    """Let nobody hold a lease, and its token count on."""
+    ended = {"token": leases.c.token + 1, "holder": "", "expires_at": now(tx)}
+    tx.execute(update(leases).where(leases.c.name == name).values(ended))
+
+
 def _columns(share: Share) -> dict[str, Any]:
     """Return a share as columns of `model_metadata`."""
     return {

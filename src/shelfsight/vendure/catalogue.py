@@ -12,7 +12,7 @@ from shelfsight.errors import VendureAccessError, VendureError
 from shelfsight.vendure.rules import Conditions, Details, Glance, Sells, VariantGlance, VariantWords
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from shelfsight.partners.vendure.client import VendureClient
 
@@ -51,14 +51,12 @@ class TheirChannel:
     Attributes:
         conditions: what all its products are read by.
         has_barcodes: whether its variants have a custom field for one.
-        beat: called after every page, for who has to know that this goes on.
     """
 
     client: VendureClient
     token: str
     conditions: Conditions
     has_barcodes: bool
-    beat: Callable[[], None]
 
     def ids(self) -> list[str]:
         """Return the ids of all products of the channel.
@@ -98,14 +96,10 @@ class TheirChannel:
     ) -> Iterator[dict[str, Any]]:
         for page in self.client.pages(document, field, options or _BY_ID, channel=self.token, needs=NEEDS):
             yield from page.items
-            self.beat()
 
 
-def their_channel(client: VendureClient, token: str, sells: Sells, beat: Callable[[], None]) -> TheirChannel:
+def their_channel(client: VendureClient, token: str, sells: Sells) -> TheirChannel:
     """Return a channel of Vendure as it is set now.
-
-    Args:
-        beat: as in `TheirChannel`.
 
     Raises:
         VendureError: Vendure refuses, or has no such channel.
@@ -124,7 +118,6 @@ def their_channel(client: VendureClient, token: str, sells: Sells, beat: Callabl
         token=token,
         conditions=conditions,
         has_barcodes=_has_barcodes(client, token),
-        beat=beat,
     )
 
 

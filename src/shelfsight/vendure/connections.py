@@ -14,14 +14,25 @@ from shelfsight.partners.vendure import documents
 from shelfsight.partners.vendure.channels import model_fields
 from shelfsight.partners.vendure.client import VendureClient
 from shelfsight.partners.vendure.credentials import ApiKey, Login
+from shelfsight.registry import lease
 from shelfsight.vendure import order_store, product_store, store
 from shelfsight.vendure.catalogue import check_readable
 from shelfsight.vendure.deploy_channel import check_permissions, find_channel
 from shelfsight.vendure.place_order import PERMISSIONS
-from shelfsight.vendure.rules import ConnectedChannel, Sells, Server, SyncState
+from shelfsight.vendure.rules import (
+    ConnectedChannel,
+    Sells,
+    Server,
+    SyncState,
+    mirror_lease,
+    orders_lease,
+    sync_lease,
+)
 from shelfsight.webhooks.rules import SECRET_BYTES, secret_text
 
 if TYPE_CHECKING:
+    from collections.abc import Set
+
     from sqlalchemy import Connection
 
     from shelfsight.database.engine import Database
@@ -88,12 +99,13 @@ class _Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """What Vendure says of a wish."""
+    """What Vendure says of a wish; `seen`: ids of the channels there that the credentials are good for."""
 
     api_url: str
     channel: VendureChannel
     user_id: str
     user: str
+    seen: Set[str]
 
 
 def client_of(server: Server) -> VendureClient:
@@ -118,9 +130,12 @@ def connect(database: Database, wish: Wish, *, by: Asker) -> Made:
         options = _Options.of(wish, store.find(tx, wish.channel))
     found = _looked_up(wish, options)
     with database.write(actor=by.actor) as tx:
+        for name in (sync_lease(wish.channel), mirror_lease(wish.channel)):
+            lease.end(tx, name)  # they would write that all is as it was wished before
         changes.lock(tx, wish.channel)
         server, secret = _server(tx, wish, found)
         before = _before(tx, wish, server, found)
+        _check_others(tx, server, found)
         now = clock.now(tx)
         store.put_server(tx, server, at=now, by=by.actor)
         connected = ConnectedChannel(
@@ -136,6 +151,7 @@ def connect(database: Database, wish: Wish, *, by: Asker) -> Made:
             state=SyncState(scan_at=now),
         )
         store.put_channel(tx, connected)
+        order_store.begin(tx, wish.channel)
         order_store.hurry(tx, wish.channel, now)
         details = {"sells": options.sells, "deploys": options.deploys, "orders": options.records_orders}
         _audit(tx, "vendure_connected", connected, by, user=found.user, new_secret=secret is not None, **details)
@@ -149,6 +165,8 @@ def disconnect(database: Database, channel_id: str, *, by: Asker) -> ConnectedCh
         NotFoundError: it is not connected.
     """
     with database.write(actor=by.actor) as tx:
+        for name in (sync_lease(channel_id), mirror_lease(channel_id), orders_lease(channel_id)):
+            lease.end(tx, name)  # what they find out now is of nothing that is connected
         changes.lock(tx, channel_id)
         connected = store.get(tx, channel_id)
         product_store.forget_marks(tx, channel_id)
@@ -168,16 +186,11 @@ def _looked_up(wish: Wish, options: _Options) -> _Found:
             model_fields(client, channel)
         if options.records_orders:
             _check_orders(channel)
-        user_id, user = _our_user(client)
-    return _Found(api_url=client.url, channel=channel, user_id=user_id, user=user)
-
-
-def _our_user(client: VendureClient) -> tuple[str, str]:
-    """Return id and name of who we are there; Vendure tells API keys neither, so their changes count as others'."""
-    if client.has_key:
-        return "", "an API key"
-    me = client.query(documents.ME)["me"]
-    return str(me["id"]), str(me["identifier"])
+        if client.has_key:  # of which Vendure does not say who they are: their changes count as others'
+            return _Found(api_url=client.url, channel=channel, user_id="", user="an API key", seen={channel.id})
+        me = client.query(documents.ME)["me"]
+    seen = {str(one["id"]) for one in me["channels"]}
+    return _Found(api_url=client.url, channel=channel, user_id=str(me["id"]), user=str(me["identifier"]), seen=seen)
 
 
 def _check_orders(channel: VendureChannel) -> None:
@@ -225,6 +238,20 @@ def _before(tx: Connection, wish: Wish, server: Server, found: _Found) -> Connec
             f"run `shelfsight vendure disconnect {theirs.channel}` first"
         )
     return ours
+
+
+def _check_others(tx: Connection, server: Server, found: _Found) -> None:
+    """Refuse credentials that would lock us out of another channel of the server, for it has these alone.
+
+    Raises:
+        ConflictError: they would.
+    """
+    lost = sorted(ours for theirs, ours in store.of_server(tx, server.id).items() if theirs not in found.seen)
+    if lost:
+        raise ConflictError(
+            f"{found.user} is not let into the channels of {', '.join(lost)} at {found.api_url}, which have the same "
+            "credentials: use an administrator with a role in all of them"
+        )
 
 
 def _audit(tx: Connection, action: str, connected: ConnectedChannel, by: Asker, **details: object) -> None:

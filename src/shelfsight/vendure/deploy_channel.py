@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from shelfsight.bundle.documents import parse_object
 from shelfsight.errors import NotFoundError, ShelfsightError, VendureAccessError, VendureError
+from shelfsight.partners.vendure import assets
 from shelfsight.partners.vendure.channels import (
     active_channel,
     model_fields,
@@ -114,15 +115,17 @@ def activate(client: VendureClient, channel: VendureChannel, wanted: ModelFields
         before = model_fields(client, channel)
         try:
             set_model_fields(client, channel, wanted)
-            _check(model_fields(client, channel), wanted)
+            _check(client, channel, wanted)
         except BaseException:
             restore(client, channel, before, wanted.ids)
             raise
 
 
-def _check(found: ModelFields, wanted: ModelFields) -> None:
-    if found != wanted:
+def _check(client: VendureClient, channel: VendureChannel, wanted: ModelFields) -> None:
+    if model_fields(client, channel) != wanted:
         raise VendureError("Vendure has other values than were set: somebody else changes them, too; try again")
+    if assets.missing(client, wanted.ids, channel=channel.token):  # a clean-up that saw them not yet active
+        raise VendureError("somebody has removed its files meanwhile: deploy it again")
 
 
 def restore(client: VendureClient, channel: VendureChannel, before: ModelFields, ours: Collection[str]) -> None:

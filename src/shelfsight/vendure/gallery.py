@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,12 +20,9 @@ if TYPE_CHECKING:
 
     from shelfsight.catalog.images import Stores
     from shelfsight.catalog.rules import Image
-    from shelfsight.registry.lease import Lease
 
 _THREADS = 2 * AT_ONCE
 """So many pictures in memory: while some are asked for, others are checked and stored."""
-
-_RENEWED_EVERY_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +43,12 @@ class Shown:
 
 
 class Gallery:
-    """The pictures of one channel, while its lease is held."""
+    """The pictures of one channel."""
 
-    def __init__(self, stores: Stores, channel: str, api_url: str, lease: Lease) -> None:
+    def __init__(self, stores: Stores, channel: str, api_url: str) -> None:
         """Fetch from the server of `api_url`."""
         self._stores = stores
         self._channel = channel
-        self._lease = lease
         self._pictures = Pictures(api_url)
         self._fetched_now: dict[str, Image] = {}  # whose products may not be written yet
 
@@ -61,7 +56,6 @@ class Gallery:
         """Return pictures, by asset; those that are not here are fetched, a few at a time, and stored.
 
         Raises:
-            PublishConflictError: another has taken the lease over.
             UnavailableError: database or storage do not answer.
         """
         with self._stores.database.read() as tx:
@@ -85,20 +79,14 @@ class Gallery:
         return shown
 
     def _fetched(self, urls: Mapping[str, str], now: datetime) -> Iterator[tuple[str, Image | Exception]]:
-        """Yield what became of each picture, and keep the lease meanwhile."""
+        """Yield what became of each picture."""
         pool = ThreadPoolExecutor(_THREADS, "shelfsight-vendure")
         try:
             assets: dict[Future[Image | Exception], str] = {
                 pool.submit(self._fetch, url, now): asset for asset, url in urls.items()
             }
-            left, renewed_at = set(assets), time.monotonic()
-            while left:
-                done, left = wait(left, timeout=_RENEWED_EVERY_S, return_when="FIRST_COMPLETED")
-                for future in done:
-                    yield assets[future], future.result()
-                if time.monotonic() - renewed_at > _RENEWED_EVERY_S:
-                    self._lease.renew()
-                    renewed_at = time.monotonic()
+            for future in as_completed(assets):
+                yield assets[future], future.result()
         finally:
             pool.shutdown(cancel_futures=True)
 

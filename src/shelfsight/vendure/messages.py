@@ -50,7 +50,7 @@ def note_happenings(database: Database, server: Server, message_id: str, happene
         now = clock.now(tx)
         if not store.note_message(tx, server.id, message_id, now):
             return False
-        mine = {one.vendure_channel: one.channel for one in store.connected(tx) if one.server.id == server.id}
+        mine = store.of_server(tx, server.id)
         for theirs, wanted in wanted_by(happened, mine, own_user=server.user_id).items():
             if wanted.everything:
                 store.scan_now(tx, [mine[theirs]], now)

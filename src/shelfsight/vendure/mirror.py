@@ -6,6 +6,7 @@ It compares, and writes what differs: nothing is lost by a worker that dies, and
 from __future__ import annotations
 
 import posixpath
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from shelfsight.database import clock
 from shelfsight.errors import PublishConflictError, ShelfsightError
 from shelfsight.partners.vendure.channels import model_fields, set_model_fields
 from shelfsight.registry.layout import version_folder
-from shelfsight.registry.lease import held
+from shelfsight.registry.lease import kept
 from shelfsight.vendure import mirror_store as store
 from shelfsight.vendure import store as connections
 from shelfsight.vendure.connections import client_of
@@ -24,7 +25,7 @@ from shelfsight.vendure.deploy import ModelFiles, deploy
 from shelfsight.vendure.deploy_channel import find_channel
 from shelfsight.vendure.deploy_rules import weight_paths
 from shelfsight.vendure.rounds import Work
-from shelfsight.vendure.rules import retry_after
+from shelfsight.vendure.rules import mirror_lease, reason_of, retry_after
 from shelfsight.vendure.versions import clean_up
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from shelfsight.database.engine import Database
     from shelfsight.partners.vendure.client import VendureClient
     from shelfsight.partners.vendure.records import VendureChannel
+    from shelfsight.registry.lease import Lease
     from shelfsight.storage import Storage
     from shelfsight.vendure.mirror_store import Mirrored
     from shelfsight.vendure.rules import ConnectedChannel
@@ -55,24 +57,34 @@ def tell(stores: Stores, channel: str) -> None:
     """Tell Vendure how a channel is, unless another process is at it; write how that went.
 
     Raises:
+        NotFoundError: the channel is not connected.
         DatabaseError: the database does not answer.
     """
-    with stores.database.read() as tx:
-        mirrored = store.get(tx, channel)
-    try:
-        with held(stores.database, f"mirror:{channel}") as lease:
+    with suppress(PublishConflictError), kept(stores.database, mirror_lease(channel)) as lease:
+        with stores.database.read() as tx:  # not before: whoever held the lease may have told more
+            mirrored = store.get(tx, channel)
+        try:
             _tell(stores, channel, mirrored)
+        except PublishConflictError:
+            raise
+        except Exception as exc:  # noqa: BLE001 (else it would be tried again every second)
+            _note_failed(channel, mirrored, exc, lease)
+        else:
             with stores.database.write() as tx:
                 lease.check(tx)
                 store.note_told(tx, channel, mirrored.now)
-    except PublishConflictError:
-        return
-    except ShelfsightError as exc:
-        _log.warning("vendure_not_told", channel=channel, reason=str(exc))
-        attempts = mirrored.attempts + 1
-        with stores.database.write() as tx:
-            again_at = clock.now(tx) + retry_after(attempts)
-            store.note_failed(tx, channel, str(exc), attempts=attempts, again_at=again_at)
+
+
+def _note_failed(channel: str, mirrored: Mirrored, error: Exception, lease: Lease) -> None:
+    if isinstance(error, ShelfsightError):
+        _log.warning("vendure_not_told", channel=channel, reason=str(error))
+    else:
+        _log.error("vendure_not_told", channel=channel, exc_info=error)
+    attempts = mirrored.attempts + 1
+    with lease.database.write() as tx:
+        lease.check(tx)
+        again_at = clock.now(tx) + retry_after(attempts)
+        store.note_failed(tx, channel, reason_of(error), attempts=attempts, again_at=again_at)
 
 
 def _due(database: Database) -> list[str]:
@@ -86,9 +98,12 @@ def _tell(stores: Stores, channel: str, mirrored: Mirrored) -> None:
     with client_of(connected.server) as client:
         there = find_channel(client, connected.vendure_channel, key_token=connected.token)
         is_new = mirrored.now.version != mirrored.told.version
-        if connected.deploys and is_new and mirrored.now.version is not None:
-            _deploy(stores.storage, client, connected, there, mirrored.now.version)
+        version = mirrored.now.version if connected.deploys and is_new else None
+        if version is not None:
+            _deploy(stores.storage, client, connected, there, version)
         _set_fields(client, there, connected, mirrored)
+        if version is not None:
+            clean_up(client, there, keep=KEPT)
 
 
 def _deploy(
@@ -96,7 +111,6 @@ def _deploy(
 ) -> None:
     files = model_files(storage, connected.channel, version.removeprefix("v"))
     report = deploy(client, files, channel=there, version=version)
-    clean_up(client, there, keep=KEPT)
     _log.info("vendure_deployed", channel=connected.channel, version=version, outcome=report.outcome.value)
 
 
@@ -131,5 +145,4 @@ def _set_fields(
             last_trained=mirrored.now.trained_at,
             base_url=mirrored.base_url and f"{mirrored.base_url.rstrip('/')}/model.json",
         )
-    if wanted != before:
-        set_model_fields(client, there, wanted)
+    set_model_fields(client, there, wanted, before=before)

@@ -9,10 +9,8 @@ _ERROR = "... on ErrorResult { errorCode message }"
 _RESULT = f"__typename ... on Order {{ id }} {_ERROR}"
 
 VARIANTS = """
-query Variants($ids: [String!]!, $take: Int!) {
-  products(options: { filter: { id: { in: $ids } }, take: $take }) {
-    items { id enabled variants { id sku enabled } }
-  }
+query Variants($options: ProductListOptions) {
+  products(options: $options) { totalItems items { id enabled variants { id sku enabled } } }
 }"""
 
 CREATE = "mutation CreateDraft { createDraftOrder { id code } }"
@@ -31,6 +29,11 @@ mutation AddLine($order: ID!, $input: AddItemToDraftOrderInput!) {{
 ADJUST_LINE = f"""
 mutation AdjustLine($order: ID!, $input: AdjustDraftOrderLineInput!) {{
   adjustDraftOrderLine(orderId: $order, input: $input) {{ {_RESULT} }}
+}}"""
+
+REMOVE_LINE = f"""
+mutation RemoveLine($order: ID!, $line: ID!) {{
+  removeDraftOrderLine(orderId: $order, orderLineId: $line) {{ {_RESULT} }}
 }}"""
 
 SET_CUSTOMER = f"""

@@ -53,19 +53,23 @@ def due_channels(tx: Connection, now: datetime) -> list[str]:
         vendure_orders.c.state == OrderState.PENDING.value,
         vendure_orders.c.next_at <= now,
     )
-    found = select(vendure_channels.c.channel_id).where(
-        vendure_channels.c.records_orders, or_(vendure_channels.c.sales_taken.is_(None), unseen, waiting)
-    )
+    found = select(vendure_channels.c.channel_id).where(vendure_channels.c.records_orders, or_(unseen, waiting))
     return list(tx.scalars(found.order_by(vendure_channels.c.channel_id)))
 
 
+def begin(tx: Connection, channel_id: str) -> None:
+    """Let the sales of a channel that come from now on become orders, if it has not begun with that."""
+    last = select(func.coalesce(func.max(sales.c.number), 0)).where(sales.c.channel_id == channel_id)
+    mine = (vendure_channels.c.channel_id == channel_id, vendure_channels.c.records_orders)
+    waiting = vendure_channels.c.sales_taken.is_(None)
+    tx.execute(update(vendure_channels).where(*mine, waiting).values(sales_taken=last.scalar_subquery()))
+
+
 def take_sales(tx: Connection, channel_id: str, now: datetime) -> None:
-    """Let the next sales of a channel become orders; the first time it begins with those that come from now on."""
+    """Let the next sales of a channel become orders."""
     mine = vendure_channels.c.channel_id == channel_id
     taken = tx.scalar(select(vendure_channels.c.sales_taken).where(mine).with_for_update())
-    last = select(func.coalesce(func.max(sales.c.number), 0)).where(sales.c.channel_id == channel_id)
     if taken is None:
-        tx.execute(update(vendure_channels).where(mine).values(sales_taken=last.scalar_subquery()))
         return
     fresh = select(sales.c.number, sales.c.id).where(sales.c.channel_id == channel_id, sales.c.number > taken)
     found = tx.execute(fresh.order_by(sales.c.number).limit(_TAKEN_AT_ONCE)).all()
@@ -164,10 +168,10 @@ def hurry(tx: Connection, channel_id: str, now: datetime) -> None:
 
 
 def retry(tx: Connection, channel_id: str, sale_id: str, now: datetime) -> None:
-    """Let a sale that was refused be tried again.
+    """Let a sale that was refused, or that waits, be tried now.
 
     Raises:
-        NotFoundError: it is no order that was refused.
+        NotFoundError: there is no such sale that is no order yet.
     """
     again = update(vendure_orders).where(
         vendure_orders.c.channel_id == channel_id,

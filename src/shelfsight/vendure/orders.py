@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import structlog
 
 from shelfsight.database import clock
-from shelfsight.errors import OrderRefusedError, PublishConflictError, UnavailableError, VendureError
-from shelfsight.registry.lease import held
+from shelfsight.errors import OrderRefusedError, PublishConflictError, ShelfsightError, UnavailableError
+from shelfsight.registry.lease import kept
 from shelfsight.till import store as sales
 from shelfsight.vendure import order_store as store
 from shelfsight.vendure import store as connections
 from shelfsight.vendure.connections import client_of
 from shelfsight.vendure.place_order import OrderDesk
 from shelfsight.vendure.rounds import Work
-from shelfsight.vendure.rules import retry_after
+from shelfsight.vendure.rules import orders_lease, reason_of, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,12 +62,11 @@ def place_due(database: Database, channel: str) -> list[Problem]:
         connected = connections.get(tx, channel)
     problems: list[Problem] = []
     try:
-        with held(database, f"orders:{channel}") as lease, client_of(connected.server) as client:
+        with kept(database, orders_lease(channel)) as lease, client_of(connected.server) as client:
             with database.write() as tx:
                 store.take_sales(tx, channel, clock.now(tx))
             desk = OrderDesk(client, connected.token)
             while (order := _next(database, channel)) is not None:
-                lease.renew()
                 problem = _attempt(desk, order, lease)
                 problems += [problem] if problem else []
     except PublishConflictError:
@@ -100,18 +99,19 @@ def _attempt(desk: OrderDesk, order: OrderRow, lease: Lease) -> Problem | None:
             lease.check(tx)
             store.note_refused(tx, order, str(exc))
         return Problem(sale_id=order.sale_id, reason=str(exc), is_refused=True)
-    except VendureError as exc:
-        with lease.database.write() as tx:
-            lease.check(tx)
-            store.note_failed(tx, order, str(exc), clock.now(tx) + retry_after(order.attempts + 1))
-        return Problem(sale_id=order.sale_id, reason=str(exc), is_refused=False)
-    except UnavailableError as exc:
+    except PublishConflictError:
+        raise
+    except Exception as exc:  # noqa: BLE001 (else it would be tried again every second, and none after it)
+        reason = reason_of(exc)
         with lease.database.write() as tx:
             lease.check(tx)
             now = clock.now(tx)
-            store.note_failed(tx, order, str(exc), now + retry_after(order.attempts + 1))
-            store.postpone(tx, order, now)  # else each of them would find out by itself
-        return Problem(sale_id=order.sale_id, reason=str(exc), is_refused=False)
+            store.note_failed(tx, order, reason, now + retry_after(order.attempts + 1))
+            if isinstance(exc, UnavailableError):
+                store.postpone(tx, order, now)  # else each of them would find out by itself
+        if not isinstance(exc, ShelfsightError):
+            _log.error("vendure_order_waits", channel=order.channel_id, sale=order.sale_id, exc_info=exc)
+        return Problem(sale_id=order.sale_id, reason=reason, is_refused=False)
     return None
 
 

@@ -66,8 +66,9 @@ class OrderDesk:
             VendureError: Vendure refuses.
             UnavailableError: it does not answer.
         """
-        asked = {"ids": list(product_ids), "take": len(product_ids)}
-        found = self._ask(documents.VARIANTS, asked)["products"]["items"]
+        options = {"filter": {"id": {"in": list(product_ids)}}, "sort": {"id": "ASC"}}
+        pages = self._client.pages(documents.VARIANTS, "products", options, channel=self._channel, needs=_NEEDS)
+        found = [product for page in pages for product in page.items] if product_ids else []
         return {
             product["id"]: [
                 Variant(id=one["id"], sku=one["sku"], is_enabled=product["enabled"] and one["enabled"])
@@ -98,6 +99,8 @@ class OrderDesk:
         if order["state"] == _TO_PAY:
             self._pay(order, sale)
             order = self._read(order_id)
+            if order["state"] == _TO_PAY:
+                raise VendureError(f"Vendure keeps order {order['code']} waiting for payments: look at it there")
         self._hand_over(order)
         return Placed(code=order["code"], note=difference(sale, order["total"], order["currencyCode"]))
 
@@ -111,10 +114,15 @@ class OrderDesk:
             self._do(documents.SET_CUSTOMER, {"order": order["id"], "input": _CUSTOMER})
         if not order["shippingLines"]:
             self._do(documents.SET_SHIPPING, {"order": order["id"], "method": self._shipping(order["id"])})
+        found = {line["productVariant"]["id"]: line["quantity"] for line in self._read(order["id"])["lines"]}
+        if found != {line.variant_id: line.quantity for line in lines}:  # an earlier request arrived late
+            raise VendureError("the order's draft has other lines than were put into it: it is tried again")
         self._do(documents.TO_STATE, {"order": order["id"], "state": _TO_PAY})
 
     def _put_lines(self, order: dict[str, Any], lines: Sequence[WantedLine]) -> None:
         there = {line["productVariant"]["id"]: line for line in order["lines"]}
+        for variant in there.keys() - {line.variant_id for line in lines}:  # what the product was at another attempt
+            self._do(documents.REMOVE_LINE, {"order": order["id"], "line": there[variant]["id"]})
         for wanted in lines:
             line = there.get(wanted.variant_id)
             try:

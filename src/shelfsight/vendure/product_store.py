@@ -120,6 +120,12 @@ def count(tx: Connection, channel_id: str) -> int:
     return tx.execute(select(func.count()).select_from(taken).where(*mine)).scalar_one()
 
 
+def counts(tx: Connection) -> dict[str, int]:
+    """Return how many products are for sale in Vendure, by channel; channels without any are left out."""
+    found = select(taken.c.channel_id, func.count().label("products")).where(taken.c.fingerprint.is_not(None))
+    return {row.channel_id: row.products for row in tx.execute(found.group_by(taken.c.channel_id))}
+
+
 def assets_of(tx: Connection, channel_id: str, asset_ids: Collection[str]) -> dict[str, TakenAsset]:
     """Return what became of pictures of Vendure, by id; those that were not fetched yet are missing."""
     mine = (assets.c.channel_id == channel_id, assets.c.asset_id.in_(list(asset_ids)))

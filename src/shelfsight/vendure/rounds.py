@@ -72,12 +72,21 @@ class _Rounds:
         except ShelfsightError as exc:
             _log.warning(f"{self._work.name}_not_done", reason=str(exc))
             return
+        except Exception:  # noqa: BLE001 (the next look may go well)
+            _log.exception(f"{self._work.name}_not_done")
+            return
         for channel in due[: AT_ONCE - len(running)]:
             # No pool: its threads would keep the process from ending until the slowest server has answered.
             thread = Thread(target=self._run, args=(channel,), name=f"{self._work.name} {channel}", daemon=True)
             with self._changing:
                 self._running[channel] = thread
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as exc:  # the system has no more: the rest is for the next look
+                with self._changing:
+                    del self._running[channel]
+                _log.warning(f"{self._work.name}_not_done", channel=channel, reason=str(exc))
+                return
 
     def finish(self) -> None:
         """Wait a moment for what is running; others go on with what is left."""

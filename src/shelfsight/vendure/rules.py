@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from shelfsight.catalog.rules import BARCODES_MOST, CODE_MOST, NAME_MOST, ProductDetails, writable
-from shelfsight.errors import ConflictError
+from shelfsight.errors import ConflictError, ShelfsightError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -251,6 +251,26 @@ def offers(theirs: Details, conditions: Conditions) -> tuple[Offer, ...]:
             return (_whole(theirs, variants, conditions.decimals),)
         case Sells.VARIANTS:
             return tuple(_single(theirs, one, conditions.decimals) for one in variants)
+
+
+def reason_of(error: Exception) -> str:
+    """Return what is written of an error: the sentence of one of ours, of a bug its name."""
+    return str(error) if isinstance(error, ShelfsightError) else f"Shelfsight failed ({type(error).__name__})"
+
+
+def sync_lease(channel: str) -> str:
+    """Return the name of the lease of whoever takes a channel's products over."""
+    return f"vendure:{channel}"
+
+
+def mirror_lease(channel: str) -> str:
+    """Return the name of the lease of whoever tells Vendure how a channel is."""
+    return f"vendure-mirror:{channel}"
+
+
+def orders_lease(channel: str) -> str:
+    """Return the name of the lease of whoever places a channel's orders."""
+    return f"vendure-orders:{channel}"
 
 
 def retry_after(attempts: int) -> timedelta:

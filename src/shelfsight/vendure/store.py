@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, exists, or_, select, update
+from sqlalchemy import and_, case, delete, exists, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from shelfsight.database.tables import vendure_channels as channels
@@ -73,6 +73,13 @@ def connected(tx: Connection) -> list[ConnectedChannel]:
     return [_channel(row) for row in tx.execute(_connected().order_by(channels.c.channel_id))]
 
 
+def of_server(tx: Connection, server_id: str) -> dict[str, str]:
+    """Return the channels that are connected with those of a server, by the id there."""
+    columns = (channels.c.vendure_channel_id, channels.c.channel_id)
+    rows = tx.execute(select(*columns).where(channels.c.server_id == server_id))
+    return {row.vendure_channel_id: row.channel_id for row in rows}
+
+
 def put_channel(tx: Connection, one: ConnectedChannel) -> None:
     """Write how a channel is connected; of one that is there, the options, and that it is to be looked at now."""
     row = {
@@ -117,15 +124,18 @@ def due(tx: Connection, now: datetime) -> list[str]:
     return list(tx.scalars(found.order_by(named.desc(), channels.c.scan_at, channels.c.channel_id)))
 
 
-def note_synced(tx: Connection, channel_id: str, now: datetime, *, scan_at: datetime | None) -> None:
+def note_synced(tx: Connection, channel_id: str, now: datetime, *, began: datetime, scan_at: datetime | None) -> None:
     """Write that a sync ended well.
 
     Args:
+        began: when it read how the channel is connected; what was asked for since is still to be done.
         scan_at: when to look at everything next, if this one has; None = only at what was named.
     """
     values: dict[str, Any] = {"retry_at": None, "sync_attempts": 0, "sync_error": None}
     if scan_at is not None:
-        values |= {"scan_at": scan_at, "synced_at": now}
+        later = literal(scan_at, channels.c.scan_at.type)
+        is_asked = and_(channels.c.scan_at > began, channels.c.scan_at <= now)
+        values |= {"scan_at": case((is_asked, channels.c.scan_at), else_=later), "synced_at": now}
     tx.execute(update(channels).where(channels.c.channel_id == channel_id).values(values))
 
 
@@ -137,8 +147,7 @@ def note_failed(tx: Connection, channel_id: str, error: str, *, attempts: int, r
 
 def scan_now(tx: Connection, channel_ids: Collection[str], now: datetime) -> None:
     """Let everything of these channels be looked at now."""
-    later = and_(channels.c.channel_id.in_(list(channel_ids)), channels.c.scan_at > now)
-    tx.execute(update(channels).where(later).values(scan_at=now))
+    tx.execute(update(channels).where(channels.c.channel_id.in_(list(channel_ids))).values(scan_at=now))
 
 
 def want(tx: Connection, channel_id: str, vendure_products: Collection[str], now: datetime) -> None:

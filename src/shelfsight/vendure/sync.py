@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from shelfsight.database import clock
-from shelfsight.errors import DatabaseError, PublishConflictError, ShelfsightError
-from shelfsight.registry.lease import held
+from shelfsight.errors import DatabaseError, PublishConflictError
+from shelfsight.registry.lease import kept
+from shelfsight.training.progress import Silent
 from shelfsight.vendure import product_store, store
 from shelfsight.vendure.catalogue import BATCH, FIRST_BATCH, their_channel
 from shelfsight.vendure.choices import take_over_choices
 from shelfsight.vendure.connections import client_of
-from shelfsight.vendure.rules import NAMED_MOST, SCAN_EVERY, Plan, mark_of, plan, retry_after
+from shelfsight.vendure.rules import NAMED_MOST, SCAN_EVERY, Plan, mark_of, plan, reason_of, retry_after, sync_lease
 from shelfsight.vendure.take_over import TakeOver, batches
 
 if TYPE_CHECKING:
@@ -26,29 +27,10 @@ if TYPE_CHECKING:
 
     from shelfsight.catalog.images import Stores
     from shelfsight.registry.lease import Lease
+    from shelfsight.training.progress import Progress
     from shelfsight.vendure.catalogue import TheirChannel
     from shelfsight.vendure.rules import ConnectedChannel, Glance
     from shelfsight.vendure.take_over import Refusal
-
-
-class Progress(Protocol):
-    """Hears how far a sync is."""
-
-    def stage(self, name: str, total: int | None = None) -> None:
-        """Begin with a stage of so many products, None = nobody knows."""
-
-    def advance(self, steps: int = 1) -> None:
-        """Note that so many more are done."""
-
-
-class Silence:
-    """Tells nobody how far a sync is."""
-
-    def stage(self, name: str, total: int | None = None) -> None:
-        """Tell nobody."""
-
-    def advance(self, steps: int = 1) -> None:
-        """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +69,6 @@ class SyncResult:
     put_off: tuple[Refusal, ...] = ()
 
 
-def sync_lease(channel_id: str) -> str:
-    """Return the name of the lease of whoever syncs a channel."""
-    return f"vendure:{channel_id}"
-
-
 def sync(stores: Stores, channel_id: str, order: Order, progress: Progress | None = None) -> SyncResult:
     """Let a channel's products be as Vendure has them; write how it went.
 
@@ -102,14 +79,14 @@ def sync(stores: Stores, channel_id: str, order: Order, progress: Progress | Non
         VendureError: Vendure refuses.
         UnavailableError: Vendure, database or storage do not answer; what is done stays.
     """
-    with held(stores.database, sync_lease(channel_id)) as lease:
+    with kept(stores.database, sync_lease(channel_id)) as lease:
         with stores.database.read() as tx:
             connected, began = store.get(tx, channel_id), clock.now(tx)
             named = store.wanted_of(tx, channel_id, NAMED_MOST + 1) if order.named else {}
         if len(named) > NAMED_MOST:
             order, named = replace(order, named=False), {}
         try:
-            result = _Sync(stores, connected, lease, order).run(list(named), progress or Silence())
+            result = _Sync(stores, connected, lease, order).run(list(named), progress or Silent())
         except PublishConflictError:  # another has taken over: how it goes is for that one to write
             raise
         except Exception as exc:
@@ -122,7 +99,8 @@ def sync(stores: Stores, channel_id: str, order: Order, progress: Progress | Non
                 store.forget_wanted(tx, channel_id, named)
             else:
                 store.forget_all_wanted(tx, channel_id, began)
-            store.note_synced(tx, channel_id, now, scan_at=None if order.named else now + SCAN_EVERY)
+            scan_at = None if order.named else now + SCAN_EVERY
+            store.note_synced(tx, channel_id, now, began=began, scan_at=scan_at)
     return result
 
 
@@ -138,7 +116,7 @@ class _Sync:
     def run(self, named: list[str], progress: Progress) -> SyncResult:
         with client_of(self._connected.server) as client:
             progress.stage("Looking at Vendure")
-            theirs = their_channel(client, self._connected.token, self._connected.sells, self._lease.renew)
+            theirs = their_channel(client, self._connected.token, self._connected.sells)
             if not self._order.named:
                 take_over_choices(client, self._connected, self._lease)
             seen, todo = self._plan(theirs, named)
@@ -182,7 +160,6 @@ def _without(missing: Sequence[str], theirs: TheirChannel) -> list[str]:
 
 def _note_failed(stores: Stores, connected: ConnectedChannel, error: Exception) -> None:
     attempts = connected.state.attempts + 1
-    reason = str(error) if isinstance(error, ShelfsightError) else f"Shelfsight failed ({type(error).__name__})"
     with suppress(DatabaseError), stores.database.write() as tx:  # that it failed is told in any case
         retry_at = clock.now(tx) + retry_after(attempts)
-        store.note_failed(tx, connected.channel, reason, attempts=attempts, retry_at=retry_at)
+        store.note_failed(tx, connected.channel, reason_of(error), attempts=attempts, retry_at=retry_at)

@@ -11,7 +11,8 @@ from shelfsight.errors import PublishConflictError
 from shelfsight.registry.lease import is_held
 from shelfsight.vendure import store
 from shelfsight.vendure.rounds import Work
-from shelfsight.vendure.sync import Order, sync, sync_lease
+from shelfsight.vendure.rules import sync_lease
+from shelfsight.vendure.sync import Order, sync
 
 if TYPE_CHECKING:
     from shelfsight.catalog.images import Stores

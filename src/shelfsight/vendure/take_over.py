@@ -77,7 +77,7 @@ class TakeOver:
         self._stores = stores
         self._channel = connected.channel
         self._lease = lease
-        self._gallery = Gallery(stores, connected.channel, connected.server.api_url, lease)
+        self._gallery = Gallery(stores, connected.channel, connected.server.api_url)
         self._refused: list[Refusal] = []
         self._put_off: list[Refusal] = []
         self.counts = Counts(added=0, changed=0, restored=0, deleted=0, pictures=0)

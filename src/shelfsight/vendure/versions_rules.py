@@ -124,11 +124,12 @@ def cleaning_plan(
     """Return which versions go: never the active one, one of another channel, or one still being uploaded.
 
     Args:
-        keep: so many of the newest whole versions stay.
+        keep: so many of the newest versions stay, of each the newest whole deployment.
         older_than: younger ones stay, too.
         used_elsewhere: ids of assets that other channels have.
     """
-    newest = [one for one in versions if one.is_whole][:keep]
+    first = {one.version: one for one in reversed(versions) if one.is_whole}
+    newest = sorted(first.values(), key=lambda one: one.created_at, reverse=True)[:keep]
     gone, kept = [], []
     for one in versions:
         age = now - max(asset.created_at for asset in one.assets)

@@ -88,11 +88,7 @@ class InventoryFields:
         known = self._looked()
         return (
             RowsPhase(
-                known.reading,
-                known.sending,
-                self._typesense,
-                strides=known.layout.strides,
-                count=lambda: known.reading.counts()[0],
+                known.reading, self._typesense, strides=known.layout.strides, count=lambda: known.reading.counts()[0]
             ),
             WithoutRowPhase(
                 known.comparison,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from shelfsight.backfill.inventory_fields.sending import send, settle
@@ -23,24 +22,17 @@ ROWS, WITHOUT_ROW, MEND = 1, 2, 3
 
 
 class RowsPhase:
-    """Sets `deleted_at` to 0 where it is missing, and lets the documents say what their rows say.
-
-    One thread sets the rows, a window ahead; the other selects those of a page that are set, and sends them.
-    """
+    """Sets `deleted_at` to 0 where it is missing, and lets the documents say what their rows say."""
 
     title = "products"
 
-    def __init__(
-        self, reading: Products, sending: Products, typesense: Typesense, *, strides: int, count: Callable[[], int]
-    ) -> None:
-        """Set through `reading`, and select through `sending`, from another thread; `count` counts the rows."""
-        self._reading = reading
-        self._sending = sending
+    def __init__(self, products: Products, typesense: Typesense, *, strides: int, count: Callable[[], int]) -> None:
+        """Read and set through `products`; `count` says how many rows there are."""
+        self._products = products
         self._typesense = typesense
         self._strides = strides
         self._count = count
         self._windows: Windows | None = None
-        self._ends: list[tuple[Value, int]] = []
 
     def total(self) -> int:
         """Return how many rows there are."""
@@ -51,28 +43,29 @@ class RowsPhase:
         return int(values.get("total_processed") or 0)
 
     def read(self, values: Mapping[str, Value], size: int, note: Note) -> Page | None:
-        """Set a page of rows of the window ahead, and return which rows are the next page."""
+        """Set a page of rows in the window ahead, and return the next page of documents."""
         if self._windows is None:
-            self._windows = Windows(self._reading, values, strides=self._strides, phase=ROWS)
-        windows, after = self._windows, values.get("last_id")
-        while not self._ends:
+            self._windows = Windows(self._products, values, strides=self._strides, phase=ROWS)
+        windows, lines = self._windows, None
+        while lines is None:
             if windows.set_until is not None:
-                self._ends = self._reading.ends(after, windows.set_until, size)
-            if not self._ends and not windows.close(size, note):
+                lines = self._products.lines(values.get("last_id"), windows.set_until, size)
+            if lines is None and not windows.close(size, note):
                 note(windows.values())
                 return None
         windows.step(size, note)
-        until, rows = self._ends.pop(0)
         refused, windows.refused = windows.refused, []
         return Page(
-            rows=rows, position={"last_id": until}, counts={"batch_no": 1}, refused=refused, load=(after, until)
+            rows=lines.count,
+            position={"last_id": lines.last},
+            counts={"batch_no": 1, "total_processed": lines.count},
+            refused=refused,
+            load=lines.text,
         )
 
     def send(self, page: Page) -> Done:
-        """Let the documents of a page say what their rows say now."""
-        lines = self._sending.lines(*page.load)
-        done = send(self._typesense, lines.text, phase=ROWS)
-        return replace(done, counts={**done.counts, "total_processed": lines.count})
+        """Let the documents of a page say what their rows say."""
+        return send(self._typesense, page.load, phase=ROWS)
 
 
 class WithoutRowPhase:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import delete as delete_rows
-from sqlalchemy import insert, select, update
+from sqlalchemy import exists, insert, select, update
 
 from shelfsight.catalog.rules import (
     DEFAULT_CHANNEL,
@@ -155,7 +155,7 @@ def delete(connection: Connection, channel_id: str) -> None:
     """
     if channel_id == DEFAULT_CHANNEL:
         raise ConflictError(f"channel {DEFAULT_CHANNEL!r} is there for devices without a key: it cannot be deleted")
-    _end_publishes(connection, channel_id)
+    _end_leases(connection, channel_id)
     lock(connection, channel_id)
     of_channel = (
         tables.images,
@@ -180,14 +180,16 @@ def delete(connection: Connection, channel_id: str) -> None:
     for table in (*of_channel, tables.model_metadata, tables.rollouts, tables.trainings, tables.tokens):
         connection.execute(delete_rows(table).where(table.c.channel_id == channel_id))
     _forget_scopes(connection, channel_id)
+    _forget_servers(connection)
     connection.execute(delete_rows(channels).where(channels.c.id == channel_id))
 
 
-def _end_publishes(connection: Connection, channel_id: str) -> None:
-    """Let no publish that runs go on; in a later channel of the same id, too, the tokens of leases count on."""
+def _end_leases(connection: Connection, channel_id: str) -> None:
+    """Let no publish or sync go on that runs; tokens count on in a later channel of the same id."""
     leases = tables.leases
+    names = [f"{work}:{channel_id}" for work in ("publish", "vendure", "vendure-mirror", "vendure-orders")]
     ended = {"token": leases.c.token + 1, "holder": "", "expires_at": datetime.fromtimestamp(0, UTC)}
-    connection.execute(update(leases).where(leases.c.name == f"publish:{channel_id}").values(ended))
+    connection.execute(update(leases).where(leases.c.name.in_(names)).values(ended))
 
 
 def _forget_scopes(connection: Connection, channel_id: str) -> None:
@@ -200,6 +202,15 @@ def _forget_scopes(connection: Connection, channel_id: str) -> None:
             connection.execute(delete_rows(tokens).where(tokens.c.id == token_id))
         elif len(left) < len(scopes):
             connection.execute(update(tokens).where(tokens.c.id == token_id).values(scopes=left))
+
+
+def _forget_servers(connection: Connection) -> None:
+    """Forget Vendure servers, and how they let us in, of which no channel is connected any more."""
+    servers, messages = tables.vendure_servers, tables.vendure_messages
+    used = exists().where(tables.vendure_channels.c.server_id == servers.c.id)
+    gone = list(connection.scalars(select(servers.c.id).where(~used)))
+    connection.execute(delete_rows(messages).where(messages.c.server_id.in_(gone)))
+    connection.execute(delete_rows(servers).where(servers.c.id.in_(gone)))
 
 
 def _save(connection: Connection, channel: Channel, stamp: Stamp) -> Channel:

@@ -104,11 +104,11 @@ def connections(json: JsonOption = False) -> None:
     from shelfsight.vendure.documents import ConnectionDocument
 
     with opened_service() as service, service.database.read() as tx:
-        errors, orders = mirror_store.errors(tx), order_store.counts(tx)
+        products, errors, orders = product_store.counts(tx), mirror_store.errors(tx), order_store.counts(tx)
         found = [
             ConnectionDocument.of(
                 one,
-                products=product_store.count(tx, one.channel),
+                products=products.get(one.channel, 0),
                 mirror_error=errors.get(one.channel),
                 orders=orders.get(one.channel, {}),
             )

@@ -55,6 +55,17 @@ def named(client: VendureClient, part: str, *, channel: str) -> tuple[Asset, ...
     return _listed(client, {"filter": {"name": {"contains": part}}, "sort": {"id": "ASC"}}, channel)
 
 
+def missing(client: VendureClient, ids: Collection[str], *, channel: str) -> set[str]:
+    """Return which of these assets the channel does not have.
+
+    Raises:
+        VendureError: Vendure refuses.
+        UnavailableError: it does not answer.
+    """
+    found = _listed(client, {"filter": {"id": {"in": sorted(ids)}}, "sort": {"id": "ASC"}}, channel)
+    return set(ids) - {asset.id for asset in found}
+
+
 def assign(client: VendureClient, ids: Sequence[str], *, channel_id: str, channel: str) -> None:
     """Assign assets that one channel has to another, which may be the same.
 

@@ -60,22 +60,22 @@ def model_fields(client: VendureClient, channel: VendureChannel) -> ModelFields:
     return _fields(answer["channel"]["customFields"])
 
 
-def set_model_fields(client: VendureClient, channel: VendureChannel, fields: ModelFields) -> ModelFields:
+def set_model_fields(
+    client: VendureClient, channel: VendureChannel, fields: ModelFields, *, before: ModelFields | None = None
+) -> ModelFields:
     """Let a channel's devices load another model, and return what Vendure says it is now.
+
+    Args:
+        before: what the fields were: the rest stays as it is by now. None = all are set.
 
     Raises:
         As of `model_fields`; UnavailableError: it may have been changed.
     """
-    wanted = {
-        "modelBaseUrl": fields.base_url,
-        "modelVersion": fields.version,
-        "modelLastTrained": fields.last_trained and _moment(fields.last_trained),
-        "modelTrainingStatus": fields.status,
-        "mlModelJsonId": fields.model_id,
-        "mlModelBinId": fields.weights_id,
-        "mlMetadataId": fields.metadata_id,
-    }
-    changes = {"input": {"id": channel.id, "customFields": wanted}}
+    wanted, there = _written(fields), {} if before is None else _written(before)
+    changed = {name: value for name, value in wanted.items() if name not in there or there[name] != value}
+    if not changed:
+        return fields
+    changes = {"input": {"id": channel.id, "customFields": changed}}
     try:
         answer = client.mutate(documents.SET_CHANNEL_MODEL, changes, channel=channel.token, needs=_WRITES)
     except VendureError as exc:
@@ -83,6 +83,18 @@ def set_model_fields(client: VendureClient, channel: VendureChannel, fields: Mod
             raise
         raise _gone(channel) from exc
     return _fields(result_of(answer["updateChannel"])["customFields"])
+
+
+def _written(fields: ModelFields) -> dict[str, str | None]:
+    return {
+        "modelBaseUrl": fields.base_url,
+        "modelVersion": fields.version,
+        "modelLastTrained": None if fields.last_trained is None else _moment(fields.last_trained),
+        "modelTrainingStatus": fields.status,
+        "mlModelJsonId": fields.model_id,
+        "mlModelBinId": fields.weights_id,
+        "mlMetadataId": fields.metadata_id,
+    }
 
 
 def _fields(found: dict[str, Any]) -> ModelFields:

@@ -40,6 +40,9 @@ _IDLE_S = 2.0  # Node closes idle connections after five seconds: a request on i
 _DELAYS_S = (0.5, 2.0, 6.0)
 _RETRY_AFTER_MOST_S = 60.0
 _FETCH_MOST = 200 * 2**20
+_ANSWER_MOST = 64 * 2**20
+_ANSWER_WITHIN_S = 300.0
+"""For one answer, however slowly it drips."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,20 +225,15 @@ class VendureClient:
         return self._again(lambda: self._get(url, max_bytes))
 
     def _get(self, url: str, max_bytes: int) -> bytes:
-        data = bytearray()
         try:
             with self._http.stream("GET", url, follow_redirects=True) as response:
                 if response.status_code != httpx2.codes.OK:
                     raise _not_there(url, response.status_code)
-                for chunk in response.iter_bytes():
-                    data += chunk
-                    if len(data) > max_bytes:
-                        raise VendureError(f"{url} has more than {max_bytes:,} bytes: that is none of our files")
+                return _read(response, max_bytes)
         except httpx2.HTTPError as exc:
             raise _silent(url, exc) from exc
         except httpx2.InvalidURL as exc:
             raise VendureError(f"{url!r:.200} is no address: check assetUrlPrefix of Vendure's asset server") from exc
-        return bytes(data)
 
     def _page(self, document: str, field: str, options: Mapping[str, Any], channel: str | None, needs: str) -> Page:
         size = self._page_size
@@ -257,14 +255,17 @@ class VendureClient:
         """Return the data of one answer, logging in before if that is how we are let in."""
         if isinstance(self._credentials, Login) and self._session is None:
             self._log_in(None)
-        response = self._request({**(headers or {}), **self._shown(channel)}, **how)
-        return data_of(response.status_code, response.headers, response.content, url=self.url)
+        data, _ = self._request({**(headers or {}), **self._shown(channel)}, **how)
+        return data
 
-    def _request(self, headers: Mapping[str, str], **how: Any) -> httpx2.Response:
+    def _request(self, headers: Mapping[str, str], **how: Any) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """Return the data of an answer, and its headers."""
         try:
-            return self._http.post(self.url, headers=headers, **how)
+            with self._http.stream("POST", self.url, headers=headers, **how) as response:
+                body = _read(response, _ANSWER_MOST)
         except httpx2.HTTPError as exc:
             raise _silent(self.url, exc) from exc
+        return data_of(response.status_code, response.headers, body, url=self.url), response.headers
 
     def _shown(self, channel: str | None) -> dict[str, str]:
         """Return the headers that say who asks, and in which channel."""
@@ -317,8 +318,7 @@ class VendureClient:
                 return
             variables = {"username": self._credentials.username, "password": self._credentials.password}
             content = orjson.dumps({"query": documents.LOGIN, "variables": variables})
-            response = self._request({"Content-Type": "application/json"}, content=content)
-            data = data_of(response.status_code, response.headers, response.content, url=self.url)
+            data, headers = self._request({"Content-Type": "application/json"}, content=content)
             try:
                 result_of(data["login"])
             except VendureError as exc:
@@ -326,7 +326,7 @@ class VendureClient:
                 raise VendureAccessError(
                     f"Vendure does not let {name} in: check name and password", reason=exc.reason
                 ) from exc
-            token = response.headers.get("vendure-auth-token")
+            token = headers.get("vendure-auth-token")
             if not token:
                 raise VendureError("Vendure gives no token: add 'bearer' to its authOptions.tokenMethod")
             self._session = token
@@ -343,6 +343,18 @@ class VendureClient:
                 spread = 1 + random.random() / 4  # noqa: S311 (spreads attempts, guards nothing)
                 self._sleep(max(delay_s * spread, asked_s))
         return ask()
+
+
+def _read(response: httpx2.Response, max_bytes: int) -> bytes:
+    """Return what a server answers, if that ends."""
+    data, ends_at = bytearray(), time.monotonic() + _ANSWER_WITHIN_S
+    for chunk in response.iter_bytes():
+        data += chunk
+        if len(data) > max_bytes:
+            raise VendureError(f"{response.url} has more than {max_bytes:,} bytes: that is nothing of ours")
+        if time.monotonic() > ends_at:
+            raise BusyError(f"{response.url} does not answer in time: try again later")
+    return bytes(data)
 
 
 def _number_in(message: str) -> int:

@@ -33,8 +33,9 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lines:
-    """Documents as lines of JSON."""
+    """Documents as lines of JSON, and the last key among them."""
 
+    last: Value
     count: int
     text: bytes
 
@@ -117,21 +118,14 @@ class Products:
         rows, unset = self._connected.one(query, {"but": self.keys(but)})
         return rows, unset
 
-    def ends(self, after: Value, until: Value, size: int) -> list[tuple[Value, int]]:
-        """Return where pages of so many rows end, behind a key and up to another: last key, and number of rows."""
+    def lines(self, after: Value, until: Value, limit: int) -> Lines | None:
+        """Return the documents of rows behind a key, up to another, in their order; None when there are none."""
         query = f"""
-            SELECT ids[least(n, cardinality(ids))]::text, least(n, cardinality(ids)) - n + %(size)s
-            FROM (SELECT array_agg(id) AS ids FROM
-                  (SELECT id FROM {TABLE} {self._stretch(after, until)} ORDER BY id) AS p) AS w,
-                 generate_series(%(size)s, cardinality(ids) + %(size)s - 1, %(size)s) AS n"""  # noqa: S608
-        found = self._connected.all(query, {"after": after, "until": until, "size": size})
-        return [(self._layout.key.value(key), rows) for key, rows in found]
-
-    def lines(self, after: Value, until: Value) -> Lines:
-        """Return the documents of the rows behind a key, up to another."""
-        query = f"SELECT count(*), string_agg({self._line}, E'\\n') FROM {TABLE} {self._stretch(after, until)}"  # noqa: S608
-        count, text = self._connected.one(query, {"after": after, "until": until})
-        return Lines(count=count, text=(text or "").encode())
+            SELECT count(*), (array_agg(id))[count(*)]::text, string_agg({self._line}, E'\\n')
+            FROM (SELECT id, created_at, deleted_at FROM {TABLE} {self._stretch(after, until)}
+                  ORDER BY id LIMIT %(limit)s) AS p"""  # noqa: S608
+        count, last, text = self._connected.one(query, {"after": after, "until": until, "limit": limit})
+        return Lines(last=self._layout.key.value(last), count=count, text=text.encode()) if count else None
 
     def lines_of(self, ids: Sequence[str]) -> dict[str, bytes]:
         """Return the document of each of these ids that has a row now."""
