@@ -31,7 +31,7 @@ class Sink(BaseHTTPRequestHandler):
     documents: int
     exports: dict[bool, list[bytes]]
 
-    def do_GET(self) -> None:  # noqa: N802 (http.server's name)
+    def do_GET(self) -> None:
         """Answer with the schema, or with every document."""
         url = urlsplit(self.path)
         if not url.path.endswith("/export"):
@@ -45,7 +45,7 @@ class Sink(BaseHTTPRequestHandler):
         self.wfile.write(b"0\r\n\r\n")
         return None
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         """Take every line of an import."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self._answer(b"\n".join([_ACCEPTED] * (body.rstrip(b"\n").count(b"\n") + 1)))
