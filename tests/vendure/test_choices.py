@@ -9,7 +9,7 @@ import pytest
 from shelfsight.catalog.rules import RetrainTrigger
 from shelfsight.catalog.store import channels
 from shelfsight.storage import open_storage
-from shelfsight.vendure.choices import chosen
+from shelfsight.vendure.rules import chosen
 from tests.vendure.connected import CHANNEL, ConnectedShop, make_shop
 
 if TYPE_CHECKING:

@@ -130,6 +130,23 @@ def test_a_channel_has_one_partner(database: Database, wish: Wish, vendure: Vend
         connect(database, replace(wish, channel="T_2"), by=BY)
 
 
+def test_credentials_that_would_lock_us_out_of_another_channel_are_refused(
+    database: Database, wish: Wish, vendure: VendureServer, theirs: ShopChannel
+) -> None:
+    connect(database, wish, by=BY)
+    other = vendure.channel()
+    one_role = vendure.administrator(["ReadProduct"], [other.id])
+    key = ApiKey(vendure.api_key(["ReadProduct"], other))
+    second = replace(wish, channel="T_2", vendure_channel=other.id)
+    for alone in (replace(second, credentials=one_role), replace(second, credentials=key, key_token=other.token)):
+        with pytest.raises(ConflictError, match="is not let into the channels of T_1"):
+            connect(database, alone, by=BY)
+    both = vendure.administrator(["ReadProduct"], [theirs.id, other.id])
+    connect(database, replace(second, credentials=both), by=BY)
+    with database.read() as tx:
+        assert store.get(tx, "T_1").server.username == both.username
+
+
 def test_a_server_goes_with_its_last_channel(database: Database, wish: Wish, vendure: VendureServer) -> None:
     made = connect(database, wish, by=BY)
     server = made.connected.server.id
@@ -152,3 +169,4 @@ def test_a_channel_that_is_deleted_is_connected_no_more(database: Database, wish
     with database.write(actor="maria") as tx:
         channels.delete(tx, "T_1")
         assert store.connected(tx) == []
+        assert tx.execute(select(vendure_servers)).all() == []  # nor do its credentials stay

@@ -259,6 +259,31 @@ def test_whoever_ends_it_leaves_nothing_behind(
     assert (shop.fields, shop.assets(everywhere=True)) == (before, there)
 
 
+class CleanedMeanwhile(httpx2.BaseTransport):
+    """Cleans up just before the fields of a channel are set."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop, self._real = shop, httpx2.HTTPTransport()
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        if b"mutation SetChannelModel(" in request.read():
+            clean_up(self._shop.client, self._shop.channel, keep=1)
+        return self._real.handle_request(request)
+
+    def close(self) -> None:
+        self._real.close()
+
+
+def test_a_version_that_is_cleaned_up_while_it_becomes_active_is_not_active(shop: Shop) -> None:
+    for number in (1, 2):
+        shop.deploy(model_files(number), f"{number}.0.0")
+    client = shop.server.client(transport=CleanedMeanwhile(shop))
+    with pytest.raises(VendureError, match="Activation failed: somebody has removed its files"):
+        roll_back(client, shop.channel)
+    assert shop.versions == [("v2.0.0", True)]
+    assert verify(shop.client, shop.channel).problems == ()
+
+
 def test_what_cannot_be_removed_is_told(shop: Shop) -> None:
     class Dying(Fault):
         """Nothing works from the assignment on."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import select, update
 
 from shelfsight.database.tables import channels, vendure_channels
-from shelfsight.partners.vendure.channels import model_fields
+from shelfsight.errors import VendureError
+from shelfsight.partners.vendure.channels import model_fields, set_model_fields
+from shelfsight.registry.lease import kept
 from shelfsight.registry.publish import Order, Registry, publish
 from shelfsight.registry.versions import roll_back
 from shelfsight.storage import open_storage
+from shelfsight.vendure import mirror as mirror_module
 from shelfsight.vendure.deploy_channel import find_channel
 from shelfsight.vendure.deploy_check import check_deployed
 from shelfsight.vendure.mirror import mirror, model_files, tell
@@ -160,6 +164,80 @@ def test_a_version_without_a_model_for_browsers_says_so_and_the_one_before_stays
     mirrored.tell()
     assert mirrored.versions() == [(first, True)]
     assert "model.json" in mirror_error(mirrored)
+
+
+def test_what_somebody_deploys_while_the_status_is_written_stays(
+    mirrored: Mirrored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirrored.publish()
+    mirrored.tell()
+    admin, there = mirrored.shop.vendure.admin, find_channel(mirrored.shop.vendure.admin, mirrored.shop.there.id)
+
+    def read(*given: Any) -> ModelFields:
+        before = model_fields(*given)
+        set_model_fields(admin, there, replace(before, version="v9", weights_id="99"))
+        return before
+
+    monkeypatch.setattr(mirror_module, "model_fields", read)
+    mirrored.set_status("training")
+    mirrored.tell()
+    fields = mirrored.fields
+    assert (fields.status, fields.version, fields.weights_id) == ("training", "v9", "99")
+
+
+def test_who_was_late_tells_what_is_so_by_now(mirrored: Mirrored, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = mirrored.publish()
+
+    def late(*given: Any) -> Any:
+        monkeypatch.undo()
+        second.append(mirrored.publish())
+        mirrored.tell()  # another process
+        return kept(*given)
+
+    second: list[str] = []
+    monkeypatch.setattr(mirror_module, "kept", late)
+    mirrored.tell()
+    assert first != second[0] == mirrored.fields.version
+    assert mirrored.versions() == [(second[0], True)]
+
+
+def test_a_channel_that_is_connected_otherwise_meanwhile_is_told_all_of_it(
+    mirrored: Mirrored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirrored.shop.connect(deploys=False)
+    version = mirrored.publish()
+
+    def read(*given: Any) -> ModelFields:
+        mirrored.shop.connect(deploys=True)
+        return model_fields(*given)
+
+    monkeypatch.setattr(mirror_module, "model_fields", read)
+    mirrored.tell()
+    monkeypatch.undo()
+    mirrored.tell()
+    assert mirrored.versions() == [(version, True)]
+
+
+def test_a_clean_up_that_fails_keeps_nothing_from_being_told(
+    mirrored: Mirrored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise VendureError("it is featured by 1 Product")
+
+    monkeypatch.setattr(mirror_module, "clean_up", refused)
+    version = mirrored.publish()
+    mirrored.set_status("failed")
+    mirrored.tell()
+    assert (mirrored.fields.version, mirrored.fields.status) == (version, "failed")
+    assert "featured by 1 Product" in mirror_error(mirrored)
+
+
+def test_a_bug_of_ours_is_not_tried_again_every_second(mirrored: Mirrored, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror_module, "find_channel", lambda *_, **__: 1 / 0)
+    mirrored.set_status("training")
+    mirrored.tell()
+    assert not mirrored.is_due
+    assert mirror_error(mirrored) == "Shelfsight failed (ZeroDivisionError)"
 
 
 def mirror_error(mirrored: Mirrored) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import update
@@ -19,6 +19,7 @@ from shelfsight.till.sales import book
 from shelfsight.vendure import order_store
 from shelfsight.vendure.order_rules import OrderState
 from shelfsight.vendure.orders import orders, place_due
+from shelfsight.vendure.place_order import OrderDesk
 from tests.vendure.connected import CHANNEL, ConnectedShop, make_shop
 from tests.vendure.till_channel import add_shipping, count_stock, orders_of
 
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shelfsight.database.engine import Database
+    from shelfsight.till.rules import Sale
     from shelfsight.vendure.order_store import OrderRow
+    from shelfsight.vendure.place_order import Placed
     from tests.vendure.server import VendureServer
 
 
@@ -176,6 +179,33 @@ def test_two_processes_place_each_sale_once(till: Till) -> None:
             done.result()
     till.place()
     assert till.placed() == sales
+
+
+def test_what_is_sold_before_a_worker_looks_becomes_an_order_too(
+    vendure: VendureServer, database: Database, tmp_path: Path
+) -> None:
+    till = Till(make_shop(vendure, database, open_storage(tmp_path / "assets")))
+    sale = till.sell()
+    till.place()
+    assert till.placed() == [sale]
+
+
+def test_a_bug_of_ours_is_not_tried_again_every_second_and_the_next_sale_is_placed(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sales, place = [till.sell(), till.sell()], OrderDesk.place
+    bad = min(sales)  # the one that is tried first
+
+    def placed(desk: OrderDesk, sale: Sale, *given: Any) -> Placed:
+        if sale.id == bad:
+            raise ZeroDivisionError
+        return place(desk, sale, *given)
+
+    monkeypatch.setattr(OrderDesk, "place", placed)
+    till.place()
+    assert till.placed() == [max(sales)]
+    assert till.rows()[bad].error == "Shelfsight failed (ZeroDivisionError)"
+    assert not till.is_due
 
 
 def test_another_price_at_the_till_is_noted_on_the_order(till: Till) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from shelfsight.errors import OrderRefusedError, UnavailableError, VendureError
+from shelfsight.vendure import order_documents
 from shelfsight.vendure.place_order import PERMISSIONS, OrderDesk
 from tests.vendure.server import SUPERADMIN
 from tests.vendure.test_order_rules import sale
@@ -99,6 +100,39 @@ def test_whatever_step_it_stops_at_it_goes_on_to_one_whole_order(shop: Shop) -> 
     assert (order["code"], order["state"]) == (placed.code, "Delivered")
     assert [line["quantity"] for line in order["lines"]] == [3]
     assert len(order["payments"]) == len(order["fulfillments"]) == 1
+
+
+def test_what_a_product_was_at_an_earlier_attempt_is_not_sold_too(shop: Shop) -> None:
+    other = shop.vendure.product(shop.channel, "Milk, new", skus=["MILK-2"], price=149)
+    count_stock(shop.vendure, shop.channel, other, is_counted=False)
+    order_id = shop.desk.draft()
+    with Broken(shop, 2) as desk, pytest.raises(UnavailableError):  # the line is in it, and the customer
+        desk.place(sale(("milk", "3")), shop.variants(), order_id)
+    shop.desk.place(sale(("milk", "3")), {"milk": shop.desk.variants([other])[other]}, order_id)
+    [order] = orders_of(shop.vendure, shop.channel)
+    assert order["lines"] == [{"quantity": 3, "productVariant": {"sku": "MILK-2"}}]
+
+
+def test_an_order_whose_lines_came_twice_is_not_placed_until_they_are_right(shop: Shop) -> None:
+    order_id = shop.desk.draft()
+    client = shop.vendure.client(SUPERADMIN)
+    mutate, desk = client.mutate, OrderDesk(client, shop.channel.token)
+
+    def twice(document: str, *given: Any, **more: Any) -> dict[str, Any]:
+        if document == order_documents.ADD_LINE:  # and one that was thought lost arrives, too
+            mutate(document, *given, **more)
+        return mutate(document, *given, **more)
+
+    client.mutate = twice  # type: ignore[method-assign]
+    with pytest.raises(VendureError, match="other lines than were put into it"):
+        desk.place(sale(("milk", "3")), shop.variants(), order_id)
+    desk.place(sale(("milk", "3")), shop.variants(), order_id)
+    [order] = orders_of(shop.vendure, shop.channel)
+    assert order["lines"] == [{"quantity": 3, "productVariant": {"sku": "MILK"}}]
+
+
+def test_of_no_product_no_variants_are_asked_for(shop: Shop) -> None:
+    assert shop.desk.variants([]) == {}
 
 
 def test_vendure_checks_the_stock_again_and_the_draft_of_a_refused_sale_is_gone(shop: Shop) -> None:

@@ -7,17 +7,19 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from shelfsight.catalog.images import Upload, add_images, read_image
 from shelfsight.catalog.rules import ProductDetails, Stamp
 from shelfsight.catalog.store import due, products
-from shelfsight.database.tables import vendure_servers
+from shelfsight.database import clock
+from shelfsight.database.tables import vendure_assets, vendure_servers
 from shelfsight.errors import ConflictError, NotFoundError, PublishConflictError, VendureAccessError
 from shelfsight.registry.lease import held
 from shelfsight.registry.publish import Registry
 from shelfsight.storage import open_storage
-from shelfsight.vendure import catalogue, take_over
+from shelfsight.training.progress import Silent
+from shelfsight.vendure import catalogue, store, take_over
 from shelfsight.vendure import sync as sync_module
 from shelfsight.vendure.connections import disconnect
 from shelfsight.vendure.rules import Sells, sync_lease
@@ -25,6 +27,7 @@ from tests.vendure.followed import BY, Followed
 from tests.vendure.server import jpeg
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from shelfsight.database.engine import Database
@@ -255,6 +258,41 @@ def test_after_a_connection_was_made_anew_products_go_on_where_they_were(shop: F
     shop.connect()
     shop.sync()
     assert shop.history(revision) == [("product-deleted", pot)]
+
+
+class Meanwhile(Silent):
+    """Does something when a sync has read what it is to do."""
+
+    def __init__(self, do: Callable[[], object]) -> None:
+        self._do = do
+
+    def stage(self, name: str, total: int | None = None) -> None:  # noqa: ARG002
+        if total is not None:
+            self._do()
+
+
+def test_what_is_asked_for_during_a_look_at_everything_is_looked_at_afterwards(shop: Followed) -> None:
+    shop.connect()
+
+    def ask() -> None:
+        with shop.stores.database.write() as tx:
+            store.scan_now(tx, ["default"], clock.now(tx))
+
+    sync_module.sync(shop.stores, "default", sync_module.Order(), Meanwhile(ask))
+    assert shop.state().state.scan_at <= shop.now()
+    shop.sync()
+    assert shop.state().state.scan_at > shop.now()
+
+
+def test_a_sync_of_what_is_disconnected_meanwhile_writes_nothing(shop: Followed) -> None:
+    shop.product("tea", [RED])
+    shop.connect()
+    gone = Meanwhile(lambda: disconnect(shop.stores.database, "default", by=BY))
+    with pytest.raises(PublishConflictError):
+        sync_module.sync(shop.stores, "default", sync_module.Order(), gone)
+    assert shop.products == {}
+    with shop.stores.database.read() as tx:
+        assert tx.execute(select(vendure_assets)).all() == []
 
 
 def test_one_sync_of_a_channel_runs_at_a_time(shop: Followed) -> None:

@@ -24,7 +24,7 @@ from shelfsight.vendure.rules import (
     retry_after,
 )
 
-WHOLE = Conditions(sells=Sells.PRODUCTS, language="en", currency="EUR", decimals=2)
+WHOLE = Conditions(sells=Sells.PRODUCTS, language="en", currency="EUR", decimals=2, has_barcodes=False)
 SINGLE = replace(WHOLE, sells=Sells.VARIANTS)
 SMALL = VariantGlance(id="9", updated_at="1", is_enabled=True, sku="S", price=199, currency="EUR")
 LARGE = VariantGlance(id="10", updated_at="1", is_enabled=True, sku="L", price=299, currency="EUR", assets=("3",))

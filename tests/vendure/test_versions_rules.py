@@ -109,6 +109,15 @@ def test_the_newest_stay_and_the_others_go() -> None:
     assert _plan(THREE, keep=3) == ([], [])
 
 
+def test_two_deployments_of_a_version_are_kept_as_one() -> None:
+    again = [
+        replace(asset, id=f"x{asset.id}", name=asset.name.replace("000003", "00000f"), created_at=NOW)
+        for asset in _assets(3)
+    ]
+    gone, kept = _plan([*THREE, *again], active=None, keep=2)
+    assert (gone, kept) == (["v3.0.0", "v1.0.0"], [])
+
+
 def test_the_active_one_never_goes_however_old() -> None:
     assert _plan(THREE, active=1) == (["v2.0.0"], [("v1.0.0", "it is active")])
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
-from shelfsight.errors import VendureAccessError, VendureError
+from shelfsight.errors import VendureError
+from shelfsight.partners.vendure.answers import UNKNOWN_FIELD
 from shelfsight.vendure.rules import Conditions, Details, Glance, Sells, VariantGlance, VariantWords
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ BATCH = 200
 """Products that are read whole in one request; Vendure asks its database several times for each."""
 
 FIRST_BATCH = 25
+
+_NOT_THERE = {UNKNOWN_FIELD, "GRAPHQL_VALIDATION_FAILED"}
+"""What Vendure says of a custom field that is not there, or holds no text."""
 
 _BY_ID = {"sort": {"id": "ASC"}}
 _VARIANT = "id updatedAt enabled sku priceWithTax currencyCode"
@@ -50,13 +54,11 @@ class TheirChannel:
 
     Attributes:
         conditions: what all its products are read by.
-        has_barcodes: whether its variants have a custom field for one.
     """
 
     client: VendureClient
     token: str
     conditions: Conditions
-    has_barcodes: bool
 
     def ids(self) -> list[str]:
         """Return the ids of all products of the channel.
@@ -88,7 +90,7 @@ class TheirChannel:
             UnavailableError: it does not answer.
         """
         options = {**_BY_ID, "filter": {"id": {"in": list(product_ids)}}}
-        items = self._listed(_whole(has_barcodes=self.has_barcodes), "products", options)
+        items = self._listed(_whole(has_barcodes=self.conditions.has_barcodes), "products", options)
         return {str(one["id"]): _details(one, self.client.url) for one in items}
 
     def _listed(
@@ -112,13 +114,9 @@ def their_channel(client: VendureClient, token: str, sells: Sells) -> TheirChann
         language=str(channel["defaultLanguageCode"]),
         currency=str(channel["defaultCurrencyCode"]),
         decimals=int(found["globalSettings"]["serverConfig"]["moneyStrategyPrecision"]),
-    )
-    return TheirChannel(
-        client=client,
-        token=token,
-        conditions=conditions,
         has_barcodes=_has_barcodes(client, token),
     )
+    return TheirChannel(client=client, token=token, conditions=conditions)
 
 
 def check_readable(client: VendureClient, token: str) -> None:
@@ -134,9 +132,9 @@ def check_readable(client: VendureClient, token: str) -> None:
 def _has_barcodes(client: VendureClient, token: str) -> bool:
     try:
         client.query(_BARCODE, {"options": {"take": 1}}, channel=token, needs=NEEDS)
-    except VendureAccessError:
-        raise
-    except VendureError:  # of a field that is not there
+    except VendureError as exc:
+        if exc.reason not in _NOT_THERE:
+            raise  # without its barcodes a product would seem to be another one
         return False
     return True
 

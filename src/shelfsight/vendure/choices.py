@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from shelfsight.catalog.rules import RetrainTrigger, Stamp
+from shelfsight.catalog.rules import Stamp
 from shelfsight.catalog.store import channels
 from shelfsight.database import clock
 from shelfsight.errors import VendureError
 from shelfsight.partners.vendure.answers import UNKNOWN_FIELD
-from shelfsight.vendure.rules import ACTOR
+from shelfsight.vendure.rules import ACTOR, chosen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from shelfsight.catalog.rules import ChannelValues
     from shelfsight.partners.vendure.client import VendureClient
     from shelfsight.registry.lease import Lease
     from shelfsight.vendure.rules import ConnectedChannel
@@ -44,14 +41,3 @@ def take_over_choices(client: VendureClient, connected: ConnectedChannel, lease:
         with lease.database.write(actor=ACTOR) as tx:
             lease.check(tx)
             channels.change(tx, connected.channel, values, stamp=Stamp(actor=ACTOR, at=clock.now(tx)))
-
-
-def chosen(fields: Mapping[str, Any]) -> ChannelValues:
-    """Return the settings that the fields of a channel say; a trigger that is not known is none."""
-    values: ChannelValues = {}
-    if fields["modelAutoRetrainEnabled"] is not None:
-        values["model_auto_retrain_enabled"] = bool(fields["modelAutoRetrainEnabled"])
-    if fields["modelRetrainTriggers"] is not None:
-        named = set(fields["modelRetrainTriggers"])
-        values["model_retrain_triggers"] = frozenset(one for one in RetrainTrigger if one.value in named)
-    return values

@@ -11,12 +11,14 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from shelfsight.catalog.rules import BARCODES_MOST, CODE_MOST, NAME_MOST, ProductDetails, writable
+from shelfsight.catalog.rules import BARCODES_MOST, CODE_MOST, NAME_MOST, ProductDetails, RetrainTrigger, writable
 from shelfsight.errors import ConflictError, ShelfsightError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
+
+    from shelfsight.catalog.rules import ChannelValues
 
 ACTOR = "vendure"
 """Who changes a catalogue in the name of a Vendure server."""
@@ -108,12 +110,14 @@ class Conditions:
 
     Attributes:
         decimals: how many digits of a price are behind the point.
+        has_barcodes: whether variants have a custom field for one.
     """
 
     sells: Sells
     language: str
     currency: str
     decimals: int
+    has_barcodes: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +203,7 @@ def mark_of(glance: Glance, conditions: Conditions) -> str | None:
     if not glance.is_enabled or (conditions.sells is Sells.VARIANTS and not variants):
         return None
     seen: list[Any] = [
-        [conditions.sells, conditions.language, conditions.currency, conditions.decimals],
+        [getattr(conditions, name) for name in ("sells", "language", "currency", "decimals", "has_barcodes")],
         [glance.updated_at, sorted(glance.assets)],
         [[one.id, one.updated_at, one.sku, one.price, one.currency, sorted(one.assets)] for one in variants],
     ]
@@ -251,6 +255,17 @@ def offers(theirs: Details, conditions: Conditions) -> tuple[Offer, ...]:
             return (_whole(theirs, variants, conditions.decimals),)
         case Sells.VARIANTS:
             return tuple(_single(theirs, one, conditions.decimals) for one in variants)
+
+
+def chosen(fields: Mapping[str, Any]) -> ChannelValues:
+    """Return the settings that the fields of a channel say; a trigger that is not known is none."""
+    values: ChannelValues = {}
+    if fields["modelAutoRetrainEnabled"] is not None:
+        values["model_auto_retrain_enabled"] = bool(fields["modelAutoRetrainEnabled"])
+    if fields["modelRetrainTriggers"] is not None:
+        named = set(fields["modelRetrainTriggers"])
+        values["model_retrain_triggers"] = frozenset(one for one in RetrainTrigger if one.value in named)
+    return values
 
 
 def reason_of(error: Exception) -> str:

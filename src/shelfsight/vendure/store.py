@@ -117,11 +117,11 @@ def delete_channel(tx: Connection, one: ConnectedChannel) -> None:
 
 
 def due(tx: Connection, now: datetime) -> list[str]:
-    """Return the channels that are to be looked at now, those with events first."""
+    """Return the channels that are to be looked at now: first those with events, last those that failed before."""
     named = exists().where(wanted.c.channel_id == channels.c.channel_id)
     may = or_(channels.c.retry_at.is_(None), channels.c.retry_at <= now)
     found = select(channels.c.channel_id).where(may, or_(named, channels.c.scan_at <= now))
-    return list(tx.scalars(found.order_by(named.desc(), channels.c.scan_at, channels.c.channel_id)))
+    return list(tx.scalars(found.order_by(channels.c.sync_attempts > 0, named.desc(), channels.c.scan_at, channels.c.channel_id)))
 
 
 def note_synced(tx: Connection, channel_id: str, now: datetime, *, began: datetime, scan_at: datetime | None) -> None:

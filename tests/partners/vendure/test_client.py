@@ -10,6 +10,7 @@ import pytest
 
 from shelfsight.errors import UnavailableError, UsageError, VendureAccessError, VendureError
 from shelfsight.partners.vendure import assets, documents
+from shelfsight.partners.vendure import client as client_module
 from shelfsight.partners.vendure.client import UploadFile, VendureClient, admin_api
 from shelfsight.partners.vendure.credentials import ApiKey, Login, SessionToken
 from tests.vendure.server import jpeg
@@ -240,6 +241,15 @@ def test_a_server_that_wants_to_rest_for_long_is_not_waited_for() -> None:
     with pytest.raises(UnavailableError, match="cannot answer now"):
         flaky.client.query("{ me }")
     assert flaky.slept == []
+
+
+def test_an_answer_without_end_is_not_read_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_ANSWER_MOST", 100)
+    with pytest.raises(VendureError, match="more than 100 bytes"):
+        Flaky(httpx2.Response(200, content=b" " * 101)).client.query("{ me }")
+    monkeypatch.setattr(client_module, "_ANSWER_WITHIN_S", -1.0)
+    with pytest.raises(UnavailableError, match="does not answer in time"):
+        Flaky(_ok()).client.mutate("mutation { me }")
 
 
 def test_a_server_that_stays_silent_is_given_up() -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from shelfsight.backfill.channel_id.store import Shop
 
 _SHOWN = 20
-_ROWS_PER_S = {Mode.TRANSACTIONAL: 150_000, Mode.ONLINE: 130_000}
-"""Of the three tables together, on a machine of 2025; see docs/benchmarks.md."""
+_ROWS_PER_S = {Mode.TRANSACTIONAL: 190_000, Mode.ONLINE: 160_000}
+"""Of the three tables together, as measured in docs/benchmarks.md; the time of a plan is no promise."""
 
 
 def check(shop: Shop, names: Names) -> None:
@@ -130,7 +130,7 @@ def plan(shop: Shop, names: Names, mode: Mode) -> Plan:
         if is_done != "complete":
             rows, size = rows + count, size + size_bytes
     if mode is Mode.ONLINE:
-        locks = "each for a moment only (15 ms at most); pages of rows are locked for about 20 ms"
+        locks = "each for a moment only (15 ms at most); pages of rows are locked for about 10 ms"
     else:
         locks = "all three tables from the beginning to the end: who writes or reads there waits"
     return Plan(

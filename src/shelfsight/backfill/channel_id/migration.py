@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from shelfsight.backfill.stop import Stop
 
 NAME = "channel-id"
-PACE = Pace(size=2000, page_time_s=0.02)
-"""A page that takes so long keeps a writer from one of its rows so long."""
+PACE = Pace(size=1000, page_time_s=0.01)
+"""So long a page keeps a writer from one of its rows. Each waits for its own log to be written, or others would."""
 
 _LOCK_MS = {How.BRIEF: BRIEF_MS, How.SCAN: 5000, How.INDEX: 0}
 _LONGEST_WAIT_S = 0.5
@@ -238,7 +238,6 @@ class Migration:
         if not total:
             return
         self._look_up(table)
-        self._shop.run("SET synchronous_commit = off")  # a page that is lost is done again
         self._watch.begin(table.name, total=total, done=0)
         low = self._first(f"{column} t.{table.column} IS NULL ORDER BY t.id LIMIT 1")
         while low is not None:
@@ -252,7 +251,6 @@ class Migration:
             self._count(table, rows)
             self._watch.advance(rows)
             low = high
-        self._shop.run("RESET synchronous_commit")
 
     def _first(self, query: str) -> str | None:
         found = self._shop.rows(query)

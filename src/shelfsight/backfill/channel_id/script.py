@@ -25,7 +25,7 @@ from shelfsight.backfill.channel_id.table import Table, default_channel, tables
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PAGE = 2000
+PAGE = 1000
 """Rows of a page online."""
 
 ATTEMPTS = 1200
@@ -106,10 +106,9 @@ def _at_once(names: Names, *, fill: bool) -> list[str]:
 
 def _online(names: Names, *, fill: bool) -> list[str]:
     first = [*map(add_column, tables(names)), *add_triggers(names)]
-    made = [_check(names), "SET synchronous_commit = off;", *map(_retried, first)]
+    made = [_check(names), *map(_retried, first)]
     for table in (Table(names, kind) for kind in FILL_ORDER):
         made += _filled(table)
-    made.append("RESET synchronous_commit;")
     for table in tables(names):
         check, *steps = constrain_online(table)
         made += [_retried(check), *_filled(table)]  # again: what was being written while the others were done
