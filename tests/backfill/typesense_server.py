@@ -6,17 +6,13 @@ collection must be optional when it has documents; a second change of a schema a
 that is behind answers 503 "Not Ready or Lagging"; a page of a search has 250 hits at most. Everything is in memory.
 
 It does not know typing errors, ranking, nested fields, facets, synonyms, or languages; words are split at spaces.
-`python -m tests.backfill.typesense_server` runs it as a process; with `--sink` it counts imported documents and
-forgets them, for measuring what sends them.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import re
 import threading
-import time
 from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -87,17 +83,14 @@ class TypesenseServer:
         refused_ids: documents with these ids are refused by imports, one by one.
         delay_s: so long every answer takes.
         seen: method and route of each request, such as `POST import`.
-        counted: documents that imports brought.
     """
 
     url: str = ""
-    sink: bool = False
     collections: dict[str, Collection] = field(default_factory=dict)
     refused_ids: set[str] = field(default_factory=set)
     delay_s: float = 0.0
     alter_s: float = 0.0
     seen: list[str] = field(default_factory=list)
-    counted: int = 0
     _faults: deque[tuple[Fault, str]] = field(default_factory=deque)
     _altering: set[str] = field(default_factory=set)
 
@@ -156,10 +149,6 @@ class TypesenseServer:
         return 200, orjson.dumps(document)
 
     def _import(self, collection: Collection, request: Request, *, half: bool) -> bytes:
-        if self.sink:
-            count = request.body.rstrip(b"\n").count(b"\n") + 1
-            self.counted += count
-            return b"\n".join([_ACCEPTED] * count)
         lines = request.body.rstrip(b"\n").split(b"\n")
         action = request.query.get("action", "create")
         answers = [self._import_line(collection, line, action) for line in lines[: len(lines) // 2 if half else None]]
@@ -174,7 +163,6 @@ class TypesenseServer:
             return orjson.dumps(
                 {"code": refused.status, "document": line.decode(), "error": refused.message, "success": False}
             )
-        self.counted += 1
         return _ACCEPTED
 
 
@@ -292,9 +280,9 @@ def _head(status: int, size: int, *, is_chunked: bool) -> bytes:
 
 
 @contextmanager
-def typesense_server(port: int = 0, *, sink: bool = False) -> Iterator[TypesenseServer]:
+def typesense_server(port: int = 0) -> Iterator[TypesenseServer]:
     """Yield a running stand-in, in a thread of its own; it ends with the block."""
-    state = TypesenseServer(sink=sink)
+    state = TypesenseServer()
     loop = asyncio.new_event_loop()
     is_up, is_over = threading.Event(), asyncio.Event()
 
@@ -325,19 +313,3 @@ def typesense_server(port: int = 0, *, sink: bool = False) -> Iterator[Typesense
         loop.call_soon_threadsafe(is_over.set)
         thread.join(10)
         loop.close()
-
-
-def main() -> None:
-    """Run it until the process is ended; prints its URL first."""
-    parser = argparse.ArgumentParser(description="A stand-in for Typesense, in memory.")
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--sink", action="store_true", help="count imported documents, and forget them")
-    options = parser.parse_args()
-    with typesense_server(options.port, sink=options.sink) as server:
-        print(server.url, flush=True)  # noqa: T201 (what whoever started it reads)
-        while True:
-            time.sleep(3600)
-
-
-if __name__ == "__main__":
-    main()

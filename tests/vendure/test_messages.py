@@ -123,6 +123,15 @@ def test_a_change_of_a_channel_lets_all_of_it_be_looked_at(plugin: Plugin) -> No
     assert plugin.due() == ["T_3"]
 
 
+def test_channels_whose_last_sync_failed_come_after_the_others(plugin: Plugin) -> None:
+    assert plugin.events({**PRODUCT, "productIds": ["7"]}).status_code == 202
+    with plugin.database.write() as tx:
+        now = clock.now(tx)
+        store.note_failed(tx, "T_2", "it hangs", attempts=1, retry_at=now)
+        store.scan_now(tx, ["T_4"], now)
+    assert plugin.due() == ["T_3", "T_4", "T_2"]
+
+
 def test_who_does_not_know_the_secret_is_told_nothing(plugin: Plugin) -> None:
     wrongs: list[dict[str, Any]] = [
         {"secret": "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"},

@@ -6,6 +6,7 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+import httpx2
 import pytest
 from sqlalchemy import select, update
 
@@ -14,7 +15,9 @@ from shelfsight.catalog.rules import ProductDetails, Stamp
 from shelfsight.catalog.store import due, products
 from shelfsight.database import clock
 from shelfsight.database.tables import vendure_assets, vendure_servers
-from shelfsight.errors import ConflictError, NotFoundError, PublishConflictError, VendureAccessError
+from shelfsight.errors import ConflictError, NotFoundError, PublishConflictError, VendureAccessError, VendureError
+from shelfsight.partners.vendure.client import VendureClient
+from shelfsight.partners.vendure.credentials import SessionToken
 from shelfsight.registry.lease import held
 from shelfsight.registry.publish import Registry
 from shelfsight.storage import open_storage
@@ -304,6 +307,30 @@ def test_one_sync_of_a_channel_runs_at_a_time(shop: Followed) -> None:
         shop.sync()
     assert shop.state().state.attempts == 0  # that is no failure
     shop.sync()
+
+
+@pytest.mark.parametrize(
+    ("error", "has_barcodes"),
+    [
+        ({"message": "no", "extensions": {"code": "INTERNAL_SERVER_ERROR"}}, None),
+        ({"message": 'Cannot query field "barcode" on type "ProductVariantCustomFields".'}, False),
+        ({"message": "must have a selection", "extensions": {"code": "GRAPHQL_VALIDATION_FAILED"}}, False),
+    ],
+)
+def test_products_are_not_read_without_their_barcodes_because_of_a_failure(
+    error: dict[str, object], has_barcodes: bool | None
+) -> None:
+    channel = {"defaultLanguageCode": "en", "defaultCurrencyCode": "EUR"}
+    settings = {"serverConfig": {"moneyStrategyPrecision": 2}}
+    answers = iter([{"data": {"activeChannel": channel, "globalSettings": settings}}, {"errors": [error]}])
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, json=next(answers)))
+    with VendureClient("https://shop.example", SessionToken("t"), transport=transport) as client:
+        if has_barcodes is None:
+            with pytest.raises(VendureError, match="Vendure answers: no"):
+                catalogue.their_channel(client, "t", Sells.PRODUCTS)
+        else:
+            found = catalogue.their_channel(client, "t", Sells.PRODUCTS).conditions
+            assert found.has_barcodes is has_barcodes
 
 
 def test_a_failure_is_written_and_tried_again_later(shop: Followed) -> None:

@@ -107,7 +107,13 @@ def test_every_change_that_matters_makes_another_mark(changed: Glance) -> None:
 
 def test_the_order_of_pictures_makes_no_other_mark_and_conditions_do() -> None:
     assert mark_of(replace(TEA, assets=("2", "1")), WHOLE) == mark_of(TEA, WHOLE)
-    others = (SINGLE, replace(WHOLE, language="de"), replace(WHOLE, currency="USD"), replace(WHOLE, decimals=3))
+    others = (
+        SINGLE,
+        replace(WHOLE, language="de"),
+        replace(WHOLE, currency="USD"),
+        replace(WHOLE, decimals=3),
+        replace(WHOLE, has_barcodes=True),
+    )
     assert len({mark_of(TEA, one) for one in (WHOLE, *others)}) == 5
 
 

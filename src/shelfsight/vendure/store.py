@@ -121,7 +121,8 @@ def due(tx: Connection, now: datetime) -> list[str]:
     named = exists().where(wanted.c.channel_id == channels.c.channel_id)
     may = or_(channels.c.retry_at.is_(None), channels.c.retry_at <= now)
     found = select(channels.c.channel_id).where(may, or_(named, channels.c.scan_at <= now))
-    return list(tx.scalars(found.order_by(channels.c.sync_attempts > 0, named.desc(), channels.c.scan_at, channels.c.channel_id)))
+    urgency = (channels.c.sync_attempts > 0, named.desc(), channels.c.scan_at, channels.c.channel_id)
+    return list(tx.scalars(found.order_by(*urgency)))
 
 
 def note_synced(tx: Connection, channel_id: str, now: datetime, *, began: datetime, scan_at: datetime | None) -> None:

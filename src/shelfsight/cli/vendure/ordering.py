@@ -36,13 +36,14 @@ def orders(
 
     states = [state for state in OrderState if every or state is not OrderState.PLACED]
     with opened_service() as service:
-        with service.database.write() as tx:
-            store.get(tx, channel)
-            for sale in retry or []:
-                order_store.retry(tx, channel, sale, clock.now(tx))
         if retry:
+            with service.database.write() as tx:
+                store.get(tx, channel)
+                for sale in retry:
+                    order_store.retry(tx, channel, sale, clock.now(tx))
             place_due(service.database, channel)
         with service.database.read() as tx:
+            store.get(tx, channel)
             found = order_store.listed(tx, channel, states)
     if json:
         print_documents(map(OrderDocument.of, found))
