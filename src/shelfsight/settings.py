@@ -169,7 +169,11 @@ class InventorySettings:
 
 
 def checkpoint_settings() -> CheckpointSettings:
-    """Return where checkpoints are: `SHELFSIGHT_CHECKPOINT_URL`, `MONGO_URI`, or a file in the data folder."""
+    """Return where checkpoints are: `SHELFSIGHT_CHECKPOINT_URL`, `MONGO_URI`, or a file in the data folder.
+
+    Raises:
+        UsageError: .env cannot be read.
+    """
     variables = _with_env_file()
     url = variables.get("SHELFSIGHT_CHECKPOINT_URL") or variables.get("MONGO_URI")
     if not url:
@@ -227,10 +231,20 @@ def _typesense_url(variables: Mapping[str, str]) -> str:
 
 
 def _with_env_file() -> Mapping[str, str]:
-    """Return the environment, and behind it the file .env of the current folder."""
+    """Return the environment, and behind it the file .env of the current folder.
+
+    Raises:
+        UsageError: that cannot be read.
+    """
     from dotenv import dotenv_values  # noqa: PLC0415 (only backfills read such a file)
 
-    in_file = {name: value or "" for name, value in dotenv_values(Path.cwd() / ".env").items()}
+    file = Path.cwd() / ".env"
+    try:
+        in_file = {name: value or "" for name, value in dotenv_values(file).items()}
+    except OSError as exc:
+        raise UsageError(f"{file} cannot be read: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise UsageError(f"{file} is not written in UTF-8: save it so") from exc
     return ChainMap(dict(os.environ), in_file)
 
 

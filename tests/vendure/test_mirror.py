@@ -16,6 +16,7 @@ from shelfsight.registry.publish import Order, Registry, publish
 from shelfsight.registry.versions import roll_back
 from shelfsight.storage import open_storage
 from shelfsight.vendure import mirror as mirror_module
+from shelfsight.vendure.deploy import deploy
 from shelfsight.vendure.deploy_channel import find_channel
 from shelfsight.vendure.deploy_check import check_deployed
 from shelfsight.vendure.mirror import mirror, model_files, tell
@@ -134,6 +135,17 @@ def test_without_deploying_the_fields_say_what_is_stable_here_and_where(mirrored
     assert (fields.version, fields.model_id) == (version, None)
     assert fields.base_url == f"/assets/ml-models/{CHANNEL}/latest/model.json"
     assert fields.last_trained is not None
+
+
+def test_without_deploying_a_model_that_a_pipeline_has_deployed_there_stays(mirrored: Mirrored) -> None:
+    mirrored.shop.connect(deploys=False)
+    admin = mirrored.shop.vendure.admin
+    deploy(admin, some_model(9), channel=find_channel(admin, mirrored.shop.there.id), version="9.0.0")
+    deployed = mirrored.fields
+    mirrored.publish()
+    mirrored.set_status("training")
+    mirrored.tell()
+    assert mirrored.fields == replace(deployed, status="training")
 
 
 def test_deploying_that_is_switched_on_later_begins_with_what_is_stable(mirrored: Mirrored) -> None:

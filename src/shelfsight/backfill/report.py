@@ -99,7 +99,9 @@ def record_facts(name: str, record: Record, refused: Sequence[Refused]) -> list[
     facts = Report(backfill=name, checkpoint=checkpoint).facts()[1:]
     holder = (record.holder or "").partition("/")[0]
     state = f"running on {holder}" if record.is_held else "not running"
-    if checkpoint.is_finished:
+    if checkpoint.is_alien:
+        state = "written by something else: --reset starts over"
+    elif checkpoint.is_finished:
         state = "finished"
     elif record.paused_by:
         state = f"paused by {record.paused_by} ({state})"

@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from shelfsight.errors import ConflictError
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -38,6 +36,7 @@ class Checkpoint:
         phase: which of its phases it is in, from 1.
         values: where it is and what it has counted, by the names that the backfill gave them.
         worked_s: seconds of all its runs together, sleeps included.
+        is_alien: something else wrote it; nobody can go on from there.
     """
 
     name: str
@@ -47,6 +46,7 @@ class Checkpoint:
     updated_at: datetime | None = None
     finished_at: datetime | None = None
     worked_s: float = 0.0
+    is_alien: bool = False
 
     @property
     def is_finished(self) -> bool:
@@ -108,16 +108,12 @@ def document_of(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def checkpoint_of(document: Mapping[str, Any]) -> Checkpoint:
-    """Return the checkpoint of a document.
-
-    Raises:
-        ConflictError: the document is not one of a checkpoint.
-    """
+    """Return the checkpoint of a document; of one that is none, a checkpoint that is alien."""
     name, phase = str(document.get("_id")), document.get("phase", 1)
     values = {key: value for key, value in document.items() if key not in _OWN | _LEASE}
     is_ours = isinstance(phase, int) and phase >= 1 and document.get("state", _UNFINISHED) in {_FINISHED, _UNFINISHED}
     if not is_ours or not all(value is None or isinstance(value, int | str) for value in values.values()):
-        raise ConflictError(f"the checkpoint {name} was written by something else: start over with --reset")
+        return Checkpoint(name=name, is_alien=True)
     return Checkpoint(
         name=name,
         phase=phase,

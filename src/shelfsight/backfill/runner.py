@@ -12,6 +12,7 @@ from shelfsight.backfill.pipeline import Crew, Pipeline
 from shelfsight.backfill.report import Report
 from shelfsight.backfill.rules import Checkpoint
 from shelfsight.backfill.stop import EndAskedError
+from shelfsight.errors import ConflictError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,11 +71,13 @@ class Runner:
             retry: also try once more what was refused.
 
         Raises:
-            ConflictError: another runner is at work, or has taken over.
+            ConflictError: another runner is at work, or has taken over; or the checkpoint is not one of ours.
             UnavailableError: something does not answer, for longer than the patience.
             ShelfsightError: what `Backfill.check` says; nothing was changed.
         """
         found = self._checkpoints.read(self._name)
+        if found is not None and found.checkpoint.is_alien and not reset:
+            raise ConflictError(f"the checkpoint {self._name} was written by something else: start over with --reset")
         if found is not None and found.checkpoint.is_finished and not reset and not retry:
             return replace(self._report(found.checkpoint), did_nothing=True)
         self._backfill.check()

@@ -103,7 +103,7 @@ def open_database(url: str) -> Database:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter of a port that is none
         raise UsageError(_wrong_url(url)) from None
     match parsed.get_backend_name():
         case "sqlite":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pymongo import MongoClient, WriteConcern
 from pymongo.errors import (
     ConfigurationError,
+    InvalidName,
     InvalidURI,
     OperationFailure,
     PyMongoError,
@@ -47,7 +48,12 @@ class Mongo:
                 socketTimeoutMS=answers_within_ms,
                 tz_aware=True,
             )
-        except (ConfigurationError, InvalidURI, ValueError) as exc:
+        except InvalidURI:  # whose text has a part of the password in it, where that was not encoded
+            raise UsageError(
+                "MONGO_URI is no address of MongoDB: use mongodb://user:password@host/database, and percent-encode "
+                "what is special in user and password"
+            ) from None
+        except (ConfigurationError, ValueError) as exc:
             raise UsageError(f"MONGO_URI is no address of MongoDB: {_first_line(exc)}") from exc
 
     @property
@@ -58,13 +64,20 @@ class Mongo:
         )
 
     def collection(self, database: str, name: str) -> Collection[dict[str, Any]]:
-        """Return a collection, written and read by a majority of the servers."""
-        return self._client.get_database(database).get_collection(
-            name,
-            write_concern=WriteConcern(w="majority", j=True, wtimeout=_ANSWERS_WITHIN_MS),
-            read_concern=ReadConcern("majority"),
-            read_preference=ReadPreference.PRIMARY,
-        )
+        """Return a collection, written and read by a majority of the servers.
+
+        Raises:
+            UsageError: MongoDB has no such names.
+        """
+        try:
+            return self._client.get_database(database).get_collection(
+                name,
+                write_concern=WriteConcern(w="majority", j=True, wtimeout=_ANSWERS_WITHIN_MS),
+                read_concern=ReadConcern("majority"),
+                read_preference=ReadPreference.PRIMARY,
+            )
+        except InvalidName as exc:
+            raise UsageError(f"{database}.{name} can be no collection of MongoDB: {_first_line(exc)}") from exc
 
     def default_database(self, otherwise: str) -> str:
         """Return the database that the address names, or another."""

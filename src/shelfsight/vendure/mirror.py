@@ -135,10 +135,10 @@ def model_files(storage: Storage, channel: str, version: str) -> ModelFiles:
 def _set_fields(
     client: VendureClient, there: VendureChannel, connected: ConnectedChannel, mirrored: Mirrored
 ) -> None:
-    """Set the fields that say how the channel is; where models are deployed, those that name files stay."""
+    """Set the fields that say how the channel is; where models are deployed, by whomever, those of the model stay."""
     before = model_fields(client, there)
     wanted = replace(before, status=mirrored.now.status)
-    if not connected.deploys:
+    if not connected.deploys and not before.ids:
         wanted = replace(
             wanted,
             version=mirrored.now.version,

@@ -26,7 +26,7 @@ def check(shop: Shop, names: Names) -> None:
     Raises:
         NotFoundError: a table, a column or the default channel is not there.
         ConflictError: the column is there with another type.
-        PartnerError: a table is no ordinary one, has no unique id, or is not ours to change.
+        PartnerError: a table is no ordinary one, has no unique id, or is not ours to change or to see in full.
         DatabaseError: the server does not answer.
     """
     check_tables(shop, names)
@@ -35,6 +35,7 @@ def check(shop: Shop, names: Names) -> None:
             f"pg_has_role((SELECT relowner FROM pg_class WHERE oid = to_regclass({literal(at)})), 'USAGE')"
         ):
             raise PartnerError(f"table {name} belongs to somebody else: connect as its owner")
+    _check_rights(shop, names)
     channel_type = _type(shop, channels_at(names), "id")
     for table in tables(names):
         found = _type(shop, table.at, names.column)
@@ -61,6 +62,22 @@ def check_tables(shop: Shop, names: Names) -> None:
                 raise NotFoundError(f"table {name} has no column {column}: see --help for how to name it")
         if name != names.ledger and not shop.value(_is_unique(at)):
             raise PartnerError(f"ids of {name} are not unique by an index: add a primary key first")
+
+
+def _check_rights(shop: Shop, names: Names) -> None:
+    """Return if the tables' owner may also do the rest, and sees every row: who is hidden would get no channel."""
+    for name in names.required():
+        at = literal(f"{identifier(names.schema)}.{identifier(name)}")
+        if shop.value(f"row_security_active(to_regclass({at})::oid)"):
+            raise PartnerError(f"row-level security hides rows of {name}: connect as a role with BYPASSRLS")
+    schema, channels = literal(names.schema), literal(channels_at(names))
+    for may, what in (
+        (f"has_schema_privilege({schema}, 'CREATE')", f"CREATE ON SCHEMA {identifier(names.schema)}"),
+        (f"has_column_privilege(to_regclass({channels})::oid, 'id', 'REFERENCES')", f"REFERENCES ON {names.channels}"),
+        ("has_database_privilege(current_database(), 'TEMP')", "TEMPORARY on the database"),
+    ):
+        if not shop.value(may):
+            raise PartnerError(f"{shop.value('current_user')} may not do what is needed: GRANT {what}")
 
 
 def survey(shop: Shop, names: Names) -> Findings:

@@ -56,6 +56,10 @@ _LOCK_MS = {How.BRIEF: BRIEF_MS, How.SCAN: 5000, How.INDEX: 0}
 _LONGEST_WAIT_S = 0.5
 _TOLD_EVERY_S = 10.0
 _TURN_WITHIN_S = 30.0
+_FILLS = (
+    "triggers give new rows of old code a channel, and note what is booked; when the new code is in use, "
+    "take them away with --stop-filling"
+)
 
 
 class Migration:
@@ -133,6 +137,8 @@ class Migration:
                 if not is_done:
                     work()
                 findings = inspection.survey(self._shop, self._names) if verifies else None
+                if verifies and not self._is_without_triggers():
+                    self._warnings.append(_FILLS)
         except (EndAskedError, DatabaseError):
             if not self._stop.is_asked:
                 raise

@@ -33,9 +33,13 @@ _WAIT_S = 0.5
 _HEAD = (
     r"\set ON_ERROR_STOP on",
     r"\set QUIET on",
+    r"\set AUTOCOMMIT on",  # whatever somebody's .psqlrc says
+    r"\encoding UTF8",
     "SET standard_conforming_strings = on;",
     "SET client_min_messages = warning;",
     "SET statement_timeout = 0;",
+    # Only newer servers know this one.
+    "DO $$BEGIN PERFORM set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'; END$$;",
     "SET plan_cache_mode = force_custom_plan;",
 )
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict
 
+from shelfsight.backfill.session import first_line, open_session
 from shelfsight.errors import DatabaseError, PartnerError, UsageError
 
 if TYPE_CHECKING:
@@ -15,20 +17,16 @@ if TYPE_CHECKING:
 
     from psycopg import Connection
 
-_CONNECTS_WITHIN_S = 10
 _OLDEST = 120000
 _LOCK_ERRORS = (errors.LockNotAvailable, errors.DeadlockDetected)
 _SETTINGS = {
-    "standard_conforming_strings": "on",
-    "statement_timeout": "0",  # a role may have one that is too short for reading a whole table
-    "idle_in_transaction_session_timeout": "0",
     "plan_cache_mode": "force_custom_plan",
     "client_min_messages": "warning",
     "work_mem": "64MB",
     "maintenance_work_mem": "256MB",
+    # A server that works on for a client that was killed would hold its turn, and its locks.
+    "client_connection_check_interval": "1s",
 }
-_SETTINGS_SINCE_14 = {"client_connection_check_interval": "1s", "idle_session_timeout": "0"}
-"""A server that works on for a client that was killed would hold its turn, and its locks."""
 
 
 class LockBusyError(DatabaseError):
@@ -50,11 +48,6 @@ class Shop:
         """End the statement that runs, from another thread."""
         with suppress(psycopg.Error):  # the connection is lost: nothing runs any more
             self._connection.cancel_safe(timeout=5)
-
-    @property
-    def process_id(self) -> int:
-        """The process of the server that does the work."""
-        return self._connection.info.backend_pid
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Return the rows of a query.
@@ -105,21 +98,17 @@ def connect(conninfo: str) -> Shop:
         PartnerError: it is too old.
     """
     try:
-        connection = psycopg.connect(
-            conninfo, autocommit=True, connect_timeout=_CONNECTS_WITHIN_S, application_name="shelfsight backfill"
-        )
+        conninfo_to_dict(conninfo)
     except psycopg.ProgrammingError:
         raise UsageError("the database's address cannot be read: use postgresql://user:password@host/name") from None
+    try:
+        connection = open_session(conninfo, settings=_SETTINGS)
     except psycopg.Error as exc:
         raise DatabaseError(f"PostgreSQL cannot be used: {first_line(exc)}") from exc
     version = connection.info.server_version
     if version < _OLDEST:
         connection.close()
         raise PartnerError(f"PostgreSQL {version // 10000} is too old: 12 is the oldest that can do this online")
-    wanted = _SETTINGS | (_SETTINGS_SINCE_14 if version >= 140000 else {})
-    with _told():
-        for name, value in wanted.items():
-            connection.execute("SELECT set_config(%s, %s, false)", [name, value])
     return Shop(connection)
 
 
@@ -133,9 +122,3 @@ def _told() -> Iterator[None]:
         raise DatabaseError(f"PostgreSQL did not do it: {first_line(exc)}") from exc
     except psycopg.Error as exc:
         raise PartnerError(f"PostgreSQL refuses: {first_line(exc)}") from exc
-
-
-def first_line(error: Exception) -> str:
-    """Return what the database itself said, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__

@@ -193,6 +193,6 @@ def _print_report(report: Report, *, json: bool) -> None:
     for warning in report.warnings:
         messages.print(f"[yellow]Note[/]: {escape(warning)}", soft_wrap=True)
     if report.outcome == "stopped":
-        messages.print("Stopped; nothing is half done. To go on, give the same command again.", soft_wrap=True)
+        messages.print("Stopped. To go on, give the same command again.", soft_wrap=True)
     if report.exit_code:
         raise typer.Exit(report.exit_code)

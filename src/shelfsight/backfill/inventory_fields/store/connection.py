@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from shelfsight.backfill.session import first_line, open_session
 from shelfsight.errors import DatabaseError, PartnerError, ShelfsightError
 
 if TYPE_CHECKING:
@@ -16,12 +17,9 @@ if TYPE_CHECKING:
 
     from shelfsight.settings import PostgresSettings
 
-_CONNECTS_WITHIN_S = 10
 _SETTINGS = {
     # Less than `deadlock_timeout`: where we and the shop wait for each other, we are the one that steps back.
     "lock_timeout": "500ms",
-    "statement_timeout": "0",  # a role may have one that is too short for looking at the whole table
-    "idle_session_timeout": "0",
     "timezone": "UTC",
     "work_mem": "128MB",
 }
@@ -95,28 +93,19 @@ class Connected:
         if self._connection is None or self._connection.closed:
             one = self._settings
             try:
-                self._connection = psycopg.connect(
+                self._connection = open_session(
+                    settings=_SETTINGS,
                     host=one.host,
                     port=one.port,
                     dbname=one.database,
                     user=one.user,
                     password=one.password,
-                    connect_timeout=_CONNECTS_WITHIN_S,
-                    application_name="shelfsight backfill",
-                    autocommit=True,
                 )
-                for name, value in _SETTINGS.items():
-                    self._connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+                # Not the number that the connection knows: through a pooler, that is the pooler's.
+                (self.process,) = self._connection.execute("SELECT pg_backend_pid()").fetchone() or (0,)
             except psycopg.Error as exc:
                 self.close()
                 where = f"{one.database} at {one.host}:{one.port} as {one.user}"
                 raise DatabaseError(f"PostgreSQL cannot be used ({where}): {first_line(exc)}") from exc
             self.times += 1
-            self.process = self._connection.info.backend_pid
         return self._connection
-
-
-def first_line(error: Exception) -> str:
-    """Return what the database itself said, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__

@@ -23,7 +23,8 @@ _COLUMNS = """
     WHERE a.attrelid = 'public.products'::regclass AND a.attnum > 0 AND NOT a.attisdropped
       AND a.attname IN ('id', 'created_at', 'deleted_at')"""
 _ACCESS = """
-    SELECT current_user, pg_is_in_recovery(), row_security_active('public.products'),
+    SELECT current_user, pg_is_in_recovery(), current_setting('transaction_read_only') = 'on',
+        row_security_active('public.products'),
         has_table_privilege('public.products', 'SELECT'),
         has_column_privilege('public.products', 'deleted_at', 'UPDATE'),
         has_database_privilege(current_database(), 'TEMP')"""
@@ -118,9 +119,14 @@ def _types(columns: dict[str, tuple[str, str | None]]) -> tuple[KeyType, str]:
 
 
 def _check_access(connected: Connected) -> None:
-    user, is_replica, is_filtered, may_read, may_update, may_stage = connected.one(_ACCESS)
+    user, is_replica, is_read_only, is_filtered, may_read, may_update, may_stage = connected.one(_ACCESS)
     if is_replica:
         raise ConflictError("the database is a replica, where nothing can be set: name the primary in DB_HOST")
+    if is_read_only:
+        raise ConflictError(
+            f"the database is read-only for {user} (default_transaction_read_only is on): some hosts switch to that "
+            "when the disk is full"
+        )
     if is_filtered:
         raise AccessError(
             f"row-level security hides rows of {TABLE} from {user}, and a hidden row would count as missing: "
