@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from shelfsight.database import migrate
 from shelfsight.database.engine import Database, open_database
-from tests.servers import mongodb_server, s3_server
+from tests.servers import mongodb_lacks, mongodb_server, s3_server
 from tests.tiny import tiny_backbone
 
 if TYPE_CHECKING:
@@ -137,6 +137,9 @@ def vendure(postgresql_url: str) -> Iterator[VendureServer]:
 @pytest.fixture(scope="session")
 def mongodb() -> Iterator[MongoServer]:
     """A real MongoDB server; one for the run of a worker."""
+    lacking = mongodb_lacks()
+    if lacking is not None:
+        pytest.skip(lacking)
     with mongodb_server() as running:
         yield running
 

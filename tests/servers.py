@@ -11,6 +11,7 @@ import sysconfig
 import tempfile
 import time
 from contextlib import contextmanager
+from ctypes.util import find_library
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from obstore.store import S3Store
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_MONGOD = Path(sysconfig.get_paths()["purelib"]) / "fiftyone" / "db" / "bin" / "mongod"
 _READY_WITHIN_S = 60
 _GRPC_AWAY = 10_000  # SeaweedFS puts the gRPC port of every server so far above its HTTP port
 
@@ -61,6 +63,13 @@ class MongoServer:
     host: str
 
 
+def mongodb_lacks() -> str | None:
+    """Return what to install before `mongodb_server` can run, None where everything is there."""
+    if not _MONGOD.is_file():
+        return "needs mongod: run `pip install -r requirements/dev.txt`, which has it for Linux"
+    return None if find_library("curl") else "needs the library of mongod: install the Debian package libcurl4"
+
+
 @contextmanager
 def mongodb_server() -> Iterator[MongoServer]:
     """Yield a running mongod that wants a password; it is killed and its data removed when the block ends."""
@@ -68,8 +77,7 @@ def mongodb_server() -> Iterator[MongoServer]:
 
     data = Path(tempfile.mkdtemp(prefix="shelfsight-mongodb-"))
     (port,) = _free_ports(1)
-    binary = Path(sysconfig.get_paths()["purelib"]) / "fiftyone" / "db" / "bin" / "mongod"
-    command = [str(binary), f"--dbpath={data}", f"--port={port}", "--bind_ip=127.0.0.1", "--auth", "--nounixsocket"]
+    command = [str(_MONGOD), f"--dbpath={data}", f"--port={port}", "--bind_ip=127.0.0.1", "--auth", "--nounixsocket"]
     with (data / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     try:
