@@ -20,7 +20,6 @@ from shelfsight.backfill.rules import (
     expected_s,
     spoken,
 )
-from shelfsight.errors import ConflictError
 
 VALUES = st.dictionaries(
     st.from_regex(r"[a-z]{3}_[a-z]{3}", fullmatch=True), st.none() | st.integers() | st.text(max_size=5), max_size=4
@@ -45,9 +44,8 @@ def test_an_older_scripts_document_is_taken_up() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"phase": "supabase"}, {"phase": 0}, {"state": "?"}, {"last_id": {"a": 1}}])
-def test_an_alien_document_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ConflictError, match="backfill_x was written by something else: start over with --reset"):
-        checkpoint_of({"_id": "backfill_x", **wrong})
+def test_an_alien_document_is_known_as_such(wrong: dict[str, object]) -> None:
+    assert checkpoint_of({"_id": "backfill_x", **wrong}) == Checkpoint(name="backfill_x", is_alien=True)
 
 
 def test_a_page_adds_its_counts_and_moves_the_position() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -12,6 +14,7 @@ import pytest
 
 from shelfsight.backfill.checkpoints import Claim, Written
 from shelfsight.backfill.checkpoints.sql import SqlCheckpoints
+from shelfsight.backfill.report import record_facts
 from shelfsight.backfill.rules import Checkpoint, Pace, Refused
 from shelfsight.backfill.runner import Runner, Terms, document_name
 from shelfsight.backfill.stop import Stop
@@ -161,6 +164,45 @@ def test_a_finished_one_does_nothing_until_it_is_reset(store: SqlCheckpoints) ->
     assert (again.sent, report.did_nothing, report.exit_code) == ([], True, 0)
     report = run(again, store, reset=True)
     assert (again.copied, report.checkpoint.count("copied")) == (list(range(1, 11)), 10)
+
+
+def test_the_second_signal_does_not_wait_for_a_page_on_its_way() -> None:
+    code = """if True:
+        import threading, concurrent.futures
+        from shelfsight.backfill.stop import Stop
+        stop = Stop()
+        def send():
+            print("sending", flush=True)
+            stop._asked.wait()
+            print("asked", flush=True)
+            threading.Event().wait()
+        with stop.by_signals(), concurrent.futures.ThreadPoolExecutor(1) as sender:
+            sender.submit(send).result()"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            for said in ("sending", "asked"):
+                assert process.stdout.readline() == f"{said}\n"
+                process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 143
+        finally:
+            process.kill()
+
+
+def test_a_checkpoint_of_something_else_is_left_alone_until_it_is_reset(store: SqlCheckpoints) -> None:
+    claim = store.claim(NAME, "script:1", lasts_s=0)
+    assert claim is not None
+    store.save(claim, Written(checkpoint=Checkpoint(name=NAME, values={"phase": "supabase", "last_id": 7})))
+    store.give_back(claim)
+    toy = Toy(range(1, 11))
+    with pytest.raises(ConflictError, match="written by something else: start over with --reset"):
+        run(toy, store)
+    assert toy.sent == []
+    record = store.read(NAME)
+    assert record is not None
+    assert record_facts("toy", record, ())[0] == ("State", "written by something else: --reset starts over")
+    assert run(toy, store, reset=True).outcome == "finished"
+    assert toy.copied == list(range(1, 11))
 
 
 def test_the_next_page_is_read_while_one_is_on_its_way(store: SqlCheckpoints) -> None:

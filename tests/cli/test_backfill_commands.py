@@ -113,6 +113,16 @@ def test_settings_may_be_in_a_file_and_the_environment_goes_first(
     assert shop.is_done()
 
 
+def test_a_file_of_settings_that_is_not_utf_8_is_said_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(b"DB_PASSWORD=p\xe4ss\n")
+    ended = run_here(*COMMAND)
+    assert (ended.returncode, ended.stderr.count("Error:")) == (2, 1)
+    assert "/.env is not written in UTF-8" in ended.stderr
+
+
 def test_what_is_not_set_is_named_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     ended = run_here(*COMMAND)

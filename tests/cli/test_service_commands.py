@@ -197,6 +197,7 @@ def test_a_database_of_another_version_is_refused_with_one_sentence(data: Path, 
     ("name", "address", "code", "said"),
     [
         ("DATABASE", "mysql://root:hunter2@db/x", 2, "'db/x' is no database"),
+        ("DATABASE", "postgresql://anna:hunter2@db:port/x", 2, "'db:port/x' is no database"),
         ("DATABASE", "postgresql://anna:hunter2@127.0.0.1:1/x", 1, "the database did not do it"),
         ("STORAGE", "ftp://files", 2, "storage cannot be at ftp://"),
     ],

@@ -263,6 +263,16 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
         Typesense(url, API_KEY)
 
 
+@pytest.mark.parametrize(
+    "url", ["http://anna:hunter2@localhost:8108", "http://anna:hun/ter2@localhost", "http://localhost?key=hunter2"]
+)
+def test_an_address_with_a_secret_in_it_is_refused_without_telling(url: str) -> None:
+    with pytest.raises(UsageError, match=r"localhost(:8108)?' is no address of Typesense") as caught:
+        Typesense(url, API_KEY)
+
+    assert "hun" not in str(caught.value)
+
+
 @pytest.mark.parametrize("key", ["", "käse", "a\nb"])
 def test_a_key_that_is_none_is_refused_without_being_told(key: str) -> None:
     with pytest.raises(UsageError, match="API key of Typesense") as caught:

@@ -39,7 +39,7 @@ class Lease:
         self._checkpoints = checkpoints
         self._claim = claim
         self._is_lost = False
-        self._good_until = time.monotonic() + claim.lasts_s
+        self._clocks = _Clocks()
         self.paused_by: str | None = None
 
     def save(self, written: Written) -> None:
@@ -49,7 +49,7 @@ class Lease:
             ConflictError: another has taken over.
             UnavailableError: the store does not answer.
         """
-        began = time.monotonic()
+        began = _Clocks()
         self._heard(began, self._checkpoints.save(self._claim, written))
 
     def renew(self) -> None:
@@ -59,7 +59,7 @@ class Lease:
             ConflictError: another has taken over.
             UnavailableError: the store does not answer.
         """
-        began = time.monotonic()
+        began = _Clocks()
         try:
             self._heard(began, self._checkpoints.renew(self._claim))
         except ConflictError:
@@ -75,7 +75,7 @@ class Lease:
         """
         if self._is_lost:
             raise taken_over(self._claim.name)
-        if time.monotonic() > self._good_until:
+        if self._clocks.since_s() > self._claim.lasts_s:
             self.renew()
 
     def give_back(self) -> None:
@@ -93,9 +93,20 @@ class Lease:
             except UnavailableError:
                 continue  # `check` asks again when that has lasted too long
 
-    def _heard(self, began: float, paused_by: str | None) -> None:
-        self._good_until = began + self._claim.lasts_s
+    def _heard(self, began: _Clocks, paused_by: str | None) -> None:
+        self._clocks = began
         self.paused_by = paused_by
+
+
+class _Clocks:
+    """A moment by two clocks: one stands still while the machine is suspended, the other may be set."""
+
+    def __init__(self) -> None:
+        self._monotonic, self._wall = time.monotonic(), time.time()
+
+    def since_s(self) -> float:
+        """Return how long it may be ago."""
+        return max(time.monotonic() - self._monotonic, time.time() - self._wall)
 
 
 @contextmanager

@@ -21,9 +21,14 @@ _SETTINGS = {
     "idle_in_transaction_session_timeout": "0",
 }
 _SET = """
-    SELECT set_config(known.name, wanted.value, false)
-    FROM pg_settings AS known JOIN unnest(%s::text[], %s::text[]) AS wanted (name, value) ON wanted.name = known.name"""
-_ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+    SELECT set_config(name, value, false)
+    FROM pg_settings AS known JOIN unnest(%s::text[], %s::text[]) AS wanted (name, value) USING (name)"""
+_ALIVE: dict[str, Any] = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
 """A server that went away without a word is noticed within a minute, and not after hours."""
 
 

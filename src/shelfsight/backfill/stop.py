@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import sys
 from contextlib import contextmanager
 from threading import Event, current_thread, main_thread
 from typing import TYPE_CHECKING
@@ -13,6 +13,11 @@ from shelfsight.errors import ShelfsightError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
+
+
+_STDERR = 2
+_SHOW_CURSOR = b"\x1b[?25h"
+"""What undoes the progress bar's hiding it."""
 
 
 class EndAskedError(ShelfsightError):
@@ -74,6 +79,8 @@ class Stop:
                 signal.signal(number, handler)
 
     def _told(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 (the signature of a handler)
-        if self.is_asked:
-            sys.exit(128 + signum)
+        if self.is_asked:  # `sys.exit` would wait for the page on its way, which may take minutes
+            if os.isatty(_STDERR):
+                os.write(_STDERR, _SHOW_CURSOR)
+            os._exit(128 + signum)
         self.ask(signum)

@@ -74,10 +74,10 @@ class Typesense:
         self._wait = wait
         try:
             address = httpx2.URL(url.rstrip("/"))
-        except httpx2.InvalidURL as exc:
-            raise UsageError(f"{_shown(url)!r} is no address of Typesense: {exc}") from exc
+        except httpx2.InvalidURL:  # whose text may have a part of a password in it
+            raise _no_address(url) from None
         if address.scheme not in {"http", "https"} or not address.host or address.userinfo or address.query:
-            raise UsageError(f"{_shown(url)!r} is no address of Typesense: use one such as http://localhost:8108")
+            raise _no_address(url)
         if not api_key or not api_key.isascii() or not api_key.isprintable():
             raise UsageError("the API key of Typesense is empty, or has characters that no key has")
         self._at = f"Typesense at {address.host}:{address.port or ('443' if address.scheme == 'https' else '80')}"
@@ -362,6 +362,12 @@ class _LaggingError(UnavailableError):
 
 def _path(collection: str) -> str:
     return f"/collections/{quote(collection, safe='')}"
+
+
+def _no_address(url: str) -> UsageError:
+    """Return the error without what may be secret in it: what is before an @, or behind a question mark."""
+    shown = _shown(url.rpartition("@")[2].partition("?")[0])
+    return UsageError(f"{shown!r} is no address of Typesense: use one such as http://localhost:8108")
 
 
 def _message(response: httpx2.Response) -> str:

@@ -128,6 +128,32 @@ def test_a_table_of_somebody_else_is_one_sentence(shop_url: str) -> None:
     assert "belongs to somebody else: connect as its owner" in ended.stderr
 
 
+def test_what_the_owner_may_not_do_or_see_is_one_sentence_before_anything_is_changed(shop_url: str) -> None:
+    role = f"keeper_{urlsplit(shop_url).path[1:]}"
+    owned = ("stock_purchase", "purchase_payment", "inventory_stock_adjustment", "ledger_journal_entry")
+    run_sql(
+        shop_url,
+        f"CREATE ROLE {role} LOGIN",
+        *(f"ALTER TABLE {table} OWNER TO {role}" for table in owned),
+        "REVOKE TEMPORARY ON DATABASE " + urlsplit(shop_url).path[1:] + " FROM public",
+        "ALTER TABLE ledger_journal_entry ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE ledger_journal_entry FORCE ROW LEVEL SECURITY",
+    )
+    before = structure(shop_url)
+    for grant, sentence in (
+        ("SELECT 1", "row-level security hides rows of ledger_journal_entry"),
+        ("ALTER TABLE ledger_journal_entry NO FORCE ROW LEVEL SECURITY", 'GRANT CREATE ON SCHEMA "public"'),
+        (f"GRANT CREATE ON SCHEMA public TO {role}", "GRANT REFERENCES ON channel"),
+        (f"GRANT SELECT, REFERENCES ON channel TO {role}", "GRANT TEMPORARY on the database"),
+    ):
+        run_sql(shop_url, grant)
+        ended = run(*COMMAND, "--mode", "online", "--database-url", shop_url.replace("postgres:@", f"{role}:@"))
+        assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+        assert sentence in ended.stderr
+    assert structure(shop_url) == before
+    run_sql(shop_url, f"REASSIGN OWNED BY {role} TO postgres", f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [

@@ -9,7 +9,7 @@ import pytest
 
 from shelfsight.backfill.channel_id import inspection
 from shelfsight.backfill.channel_id.rules import USUAL, Kind, Mode, Names
-from shelfsight.backfill.channel_id.store import connect
+from shelfsight.backfill.channel_id.store import LockBusyError, connect
 from shelfsight.backfill.channel_id.table import BOOKED, Table, tables
 from shelfsight.backfill.stop import Stop
 from shelfsight.errors import ConflictError, DatabaseError
@@ -229,6 +229,18 @@ def test_filling_goes_on_until_it_is_stopped(shop: Shop, shop_url: str) -> None:
         run_sql(shop_url, "INSERT INTO stock_purchase (id, total) VALUES (5002, 1)")
 
 
+def test_whoever_ends_with_triggers_is_told_how_to_take_them_away(shop: Shop) -> None:
+    stop, watch = Stop(), Told()
+    watch.on_advance = lambda _rows: stop.ask() if watch.rows >= 9 else None
+    assert migration(shop, watch=watch, stop=stop).run(Mode.ONLINE).outcome == "stopped"
+
+    for report in (migration(shop).run(Mode.TRANSACTIONAL), migration(shop).run(Mode.ONLINE)):
+        assert report.outcome == "finished"
+        assert [one for one in report.warnings if "--stop-filling" in one]
+
+    assert not [one for one in migration(shop).stop_filling().warnings if "--stop-filling" in one]
+
+
 def test_what_is_booked_after_the_ledger_was_read_is_set_right(shop: Shop, shop_url: str) -> None:
     watch = Told()
 
@@ -317,6 +329,45 @@ def test_a_lock_that_does_not_come_is_given_up_with_nothing_half_done(
     assert found(shop_url) == expected()
 
 
+def test_who_cannot_lock_every_table_tries_seldom(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    stop = Stop()
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 9:
+            stop.ask()
+        stop.check()
+
+    def busy(sql: str, *, lock_timeout_ms: int | None = None) -> int:
+        raise LockBusyError("canceling statement due to lock timeout")
+
+    monkeypatch.setattr(stop, "sleep", sleep)
+    monkeypatch.setattr(shop, "run", busy)
+
+    assert migration(shop, stop=stop).run(Mode.TRANSACTIONAL).outcome == "stopped"
+
+    assert waits[0] < 2
+    assert sum(waits[4:]) / len(waits[4:]) > 4  # of half a second in which everybody waits, each
+
+
+def test_what_was_undone_by_a_deadlock_is_counted_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_before, failed = shop.run, list[str]()
+
+    def run(sql: str, *, lock_timeout_ms: int | None = None) -> int:
+        if "SET NOT NULL" in sql and not failed:
+            failed.append(sql)
+            raise LockBusyError("deadlock detected")
+        return run_before(sql, lock_timeout_ms=lock_timeout_ms)
+
+    monkeypatch.setattr(shop, "run", run)
+    report = migration(shop).run(Mode.TRANSACTIONAL)
+
+    assert failed
+    assert report.checkpoint.values["stock_purchase_filled"] == PURCHASES
+    assert len(report.warnings) == len(set(report.warnings))
+
+
 def test_a_second_run_at_once_is_refused(shop: Shop, shop_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shelfsight.backfill.channel_id.migration._TURN_WITHIN_S", 0.1)
     migration(shop).run(Mode.ONLINE, fill=True)
@@ -333,13 +384,14 @@ def test_a_second_run_at_once_is_refused(shop: Shop, shop_url: str, monkeypatch:
 def test_asked_to_end_it_stops_and_goes_on_another_time(shop: Shop, shop_url: str, mode: Mode) -> None:
     before = structure(shop_url)
     stop, watch = Stop(), Told()
-    watch.on_advance = lambda _rows: stop.ask() if watch.rows >= 4 else None
+    watch.on_advance = lambda _rows: stop.ask() if watch.rows >= 7 else None  # some rows are filled
 
     report = migration(shop, watch=watch, stop=stop).run(mode, fill=False)
 
     assert (report.outcome, report.exit_code) == ("stopped", 143)
     if mode is Mode.TRANSACTIONAL:
         assert structure(shop_url) == before
+        assert dict(report.checkpoint.values) == {}
     assert migration(shop).run(mode, fill=False).outcome == "finished"
     assert found(shop_url) == expected()
 

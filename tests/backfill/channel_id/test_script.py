@@ -23,9 +23,11 @@ PSQL = Path(_SERVER.origin).parent / "pginstall" / "bin" / "psql"
 BOTH = pytest.mark.parametrize("mode", list(Mode))
 
 
-def psql(url: str, text: str) -> subprocess.CompletedProcess[str]:
+def psql(url: str, text: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Return what psql says to a script that is piped to it."""
-    return subprocess.run([PSQL, "--no-psqlrc", url], input=text, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [PSQL, "--no-psqlrc", *options, url], input=text, capture_output=True, text=True, check=False
+    )
 
 
 @BOTH
@@ -54,6 +56,14 @@ def test_the_script_may_come_again(shop_url: str, mode: Mode) -> None:
 
     assert structure(shop_url) == made
     assert values(shop_url) == rows
+
+
+@BOTH
+def test_the_script_does_not_mind_what_psql_was_told_before(shop_url: str, mode: Mode) -> None:
+    said = psql(shop_url, script(USUAL, mode, fill=False), "--set=AUTOCOMMIT=off", "--set=ENCODING=LATIN1")
+
+    assert (said.returncode, said.stderr) == (0, "")
+    assert found(shop_url) == expected()
 
 
 @BOTH

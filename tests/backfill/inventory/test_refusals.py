@@ -69,7 +69,7 @@ def test_a_server_that_is_not_there(shop: Shop, tmp_path: Path) -> None:
         (
             "ALTER TABLE public.products RENAME TO old; CREATE VIEW public.products AS SELECT * FROM public.old",
             ConflictError,
-            "is a view, not a table",
+            "is a view or a foreign table",
         ),
     ],
 )
@@ -97,6 +97,15 @@ def test_a_user_who_may_not_write_or_does_not_see_every_row(shop: Shop, tmp_path
     shop.do("DROP ROLE reader")
 
 
+def test_a_database_that_was_made_read_only(shop: Shop, tmp_path: Path) -> None:
+    shop.do("DROP ROLE IF EXISTS frozen")
+    shop.do("CREATE ROLE frozen LOGIN SUPERUSER")
+    shop.do("ALTER ROLE frozen SET default_transaction_read_only = on")
+    frozen = replace(shop, settings=replace(shop.settings, user="frozen"))
+    refused(frozen, tmp_path, ConflictError, "the database is read-only for frozen")
+    shop.do("DROP ROLE frozen")
+
+
 def test_a_collection_that_is_missing(shop: Shop, tmp_path: Path) -> None:
     del shop.typesense.collections[COLLECTION]
     refused(shop, tmp_path, NotFoundError, "Typesense at .* answers 404")
@@ -105,6 +114,12 @@ def test_a_collection_that_is_missing(shop: Shop, tmp_path: Path) -> None:
 def test_a_field_of_another_type(shop: Shop, tmp_path: Path) -> None:
     shop.typesense.collections[COLLECTION].fields.append({"name": "deleted_at", "type": "string", "optional": True})
     refused(shop, tmp_path, ConflictError, "field deleted_at of collection products_search is string, not int64")
+
+
+def test_a_field_that_nobody_could_filter_by(shop: Shop, tmp_path: Path) -> None:
+    field = {"name": "deleted_at", "type": "int64", "optional": True, "index": False}
+    shop.typesense.collections[COLLECTION].fields.append(field)
+    refused(shop, tmp_path, ConflictError, "field deleted_at of collection products_search is not indexed")
 
 
 def test_a_wrong_key_of_typesense(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,10 @@ def _check_rights(shop: Shop, names: Names) -> None:
     schema, channels = literal(names.schema), literal(channels_at(names))
     for may, what in (
         (f"has_schema_privilege({schema}, 'CREATE')", f"CREATE ON SCHEMA {identifier(names.schema)}"),
-        (f"has_column_privilege(to_regclass({channels})::oid, 'id', 'REFERENCES')", f"REFERENCES ON {names.channels}"),
+        (
+            f"has_column_privilege(to_regclass({channels})::oid, 'id', 'REFERENCES')",
+            f"REFERENCES ON {names.channels}",
+        ),
         ("has_database_privilege(current_database(), 'TEMP')", "TEMPORARY on the database"),
     ):
         if not shop.value(may):

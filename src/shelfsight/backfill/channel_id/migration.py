@@ -19,6 +19,7 @@ from shelfsight.backfill.channel_id.rules import FILL_ORDER, Mode, literal
 from shelfsight.backfill.channel_id.script import do, not_ours
 from shelfsight.backfill.channel_id.statements import (
     BRIEF_MS,
+    LOCKS_AGAIN_S,
     How,
     Step,
     add_column,
@@ -174,19 +175,29 @@ class Migration:
         return bool(self._shop.value(" AND ".join(step.done for step in steps)))
 
     def _at_once(self, *, fill: bool) -> None:
-        ends_at = time.monotonic() + self._patience_s
+        ends_at, longest_s = time.monotonic() + self._patience_s, _LONGEST_WAIT_S
         while True:
             try:
-                with self._shop.transaction():
-                    self._shop.run(do(lock_all(self._names).code), lock_timeout_ms=0)
-                    self._in_transaction(fill=fill)
+                self._attempt(fill=fill)
             except LockBusyError:
                 if time.monotonic() > ends_at:
                     raise
                 self._watch.tell("somebody holds one of the tables: trying again")
-                self._stop.sleep(random.uniform(0.1, 1.0))  # noqa: S311 (spreads attempts, guards nothing)
+                # Everybody waits behind each attempt: while somebody reads for hours, there are few.
+                longest_s = min(longest_s * 2, LOCKS_AGAIN_S)
+                self._stop.sleep(random.uniform(longest_s / 2, longest_s))  # noqa: S311 (spreads, guards nothing)
             else:
                 return
+
+    def _attempt(self, *, fill: bool) -> None:
+        try:
+            with self._shop.transaction():
+                self._shop.run(do(lock_all(self._names).code), lock_timeout_ms=0)
+                self._in_transaction(fill=fill)
+        except Exception:  # all of it is undone, and so it must not be counted
+            self._values.clear()
+            self._warnings.clear()
+            raise
 
     def _in_transaction(self, *, fill: bool) -> None:
         names = self._names

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from shelfsight.backfill.channel_id.rules import FILL_ORDER, Mode, Names, dollar, literal
 from shelfsight.backfill.channel_id.statements import (
     BRIEF_MS,
+    LOCKS_AGAIN_S,
     How,
     Step,
     add_column,
@@ -29,6 +30,7 @@ PAGE = 1000
 """Rows of a page online."""
 
 ATTEMPTS = 1200
+LOCK_ATTEMPTS = 80
 _WAIT_S = 0.5
 _HEAD = (
     r"\set ON_ERROR_STOP on",
@@ -148,14 +150,16 @@ def _retried(step: Step) -> str:
 def _locked(step: Step) -> str:
     """Return a step that takes locks for the rest of a transaction, all of them or none for now."""
     return do(
-        f"FOR attempt IN 1..{ATTEMPTS} LOOP BEGIN {step.body} RETURN; "
+        f"FOR attempt IN 1..{LOCK_ATTEMPTS} LOOP BEGIN {step.body} RETURN; "
         "EXCEPTION WHEN lock_not_available OR deadlock_detected THEN NULL; END; "
-        f"PERFORM pg_sleep({_WAIT_S} * random()); END LOOP; {_no_lock(step)}"
+        # Everybody waits behind each attempt: while somebody reads for hours, there are few.
+        f"PERFORM pg_sleep(least(attempt, {LOCKS_AGAIN_S:g}) * (0.5 + random() / 2)); "
+        f"END LOOP; {_no_lock(step, LOCK_ATTEMPTS)}"
     )
 
 
-def _no_lock(step: Step) -> str:
-    said = f"no lock for the {step.title} in {ATTEMPTS} attempts: end long transactions, and start again"
+def _no_lock(step: Step, attempts: int = ATTEMPTS) -> str:
+    said = f"no lock for the {step.title} in {attempts} attempts: end long transactions, and start again"
     return f"RAISE EXCEPTION USING MESSAGE = {literal(said)};"
 
 

@@ -26,6 +26,9 @@ BOOK = "shelfsight_note_booked"
 BRIEF_MS = 15
 """So long a lock is waited for behind which others wait."""
 
+LOCKS_AGAIN_S = 10.0
+"""So long at most from one attempt to lock every table to the next; each lets everybody wait for half a second."""
+
 _AT_ONCE = 500
 """Rows corrected in one transaction."""
 

@@ -71,12 +71,18 @@ class InventoryFields:
     def check(self) -> None:
         """Return when table and collection are there, and as they must be."""
         self._looked()
-        fields = {field["name"]: field["type"] for field in self._typesense.collection(COLLECTION)["fields"]}
-        for field in _FIELDS:
-            found = fields.get(field.name, field.type)
-            if found not in _WHOLE_TYPES:
+        for field in self._typesense.collection(COLLECTION)["fields"]:
+            name, type_ = field["name"], field["type"]
+            if name not in {one.name for one in _FIELDS}:
+                continue
+            if type_ not in _WHOLE_TYPES:
                 raise ConflictError(
-                    f"field {field.name} of collection {COLLECTION} is {found}, not int64: drop that field first"
+                    f"field {name} of collection {COLLECTION} is {type_}, not int64: drop that field first"
+                )
+            if field.get("index") is False:
+                raise ConflictError(
+                    f"field {name} of collection {COLLECTION} is not indexed, so that nobody could filter by it: "
+                    "drop that field first"
                 )
 
     def prepare(self) -> None:

@@ -65,7 +65,7 @@ def layout(connected: Connected) -> Layout:
     if kind is None:
         raise NotFoundError(f"there is no table {TABLE} in this database: check DB_DATABASE")
     if kind not in {"r", "p"}:
-        raise ConflictError(f"{TABLE} is a view, not a table: rows cannot be set in it")
+        raise ConflictError(f"{TABLE} is a view or a foreign table, not one of its own: rows cannot be set in it")
     columns = {name: (type_, default) for name, type_, default in connected.all(_COLUMNS)}
     key, seconds = _types(columns)
     _check_access(connected)
