@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _AHEAD = 3
 """So many pages are on their way at once, where nobody wants sleep between them."""
 _LOOKS_EVERY_S = 1.0
+_HEARS_EVERY_S = 0.5
 _PAUSE_LOOKS_EVERY_S = 1.0
 
 
@@ -132,6 +133,8 @@ class Pipeline:
         return _Sent(done=done, took_s=time.monotonic() - began, strain=self._strain(done))
 
     def _land(self, flown: _Flying) -> None:
+        while not wait([flown.sent], _HEARS_EVERY_S).done:
+            pass  # Python hears no signal that comes just as it begins to wait, until it has waited
         sent, page = flown.sent.result(), flown.page
         done = sent.done
         counts = {name: page.counts.get(name, 0) + done.counts.get(name, 0) for name in {*page.counts, *done.counts}}
