@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager, suppress
-from threading import Event, Thread
 from typing import TYPE_CHECKING, Protocol
 
 from shelfsight.backfill.checkpoints import taken_over
+from shelfsight.beside import beside
 from shelfsight.errors import ConflictError, UnavailableError
 from shelfsight.registry.holder import is_dead, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
+    from threading import Event
 
     from shelfsight.backfill.checkpoints import Checkpoints, Claim, Written
     from shelfsight.backfill.rules import Record
@@ -119,14 +120,10 @@ def held(checkpoints: Checkpoints, name: str, *, stop: Stop, tell: Tell, lasts_s
         UnavailableError: the store does not answer.
     """
     lease = Lease(checkpoints, _claimed(checkpoints, name, stop, tell, lasts_s))
-    is_over = Event()
-    beating = Thread(target=lease.beat, args=(is_over,), name="backfill-lease", daemon=True)
-    beating.start()
     try:
-        yield lease
+        with beside(lease.beat, name="backfill-lease"):
+            yield lease
     finally:
-        is_over.set()
-        beating.join()
         lease.give_back()
 
 

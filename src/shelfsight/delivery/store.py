@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
 
 from shelfsight.database.tables import channels, downloads, model_metadata, version_blobs
+from shelfsight.database.upsert import insert_into
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,9 +115,8 @@ def add_downloads(connection: Connection, counts: Iterable[DownloadCount]) -> No
     """Add counts to those of the same hour; rows of one key come once."""
     # In one order, so that servers that add at the same time wait for each other instead of locking each other out.
     rows = sorted((_row_of(one) for one in counts), key=lambda row: [str(cell) for cell in row.values()])
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     for start in range(0, len(rows), _AT_ONCE):
-        new = insert(downloads).values(rows[start : start + _AT_ONCE])
+        new = insert_into(connection, downloads).values(rows[start : start + _AT_ONCE])
         added = {name: downloads.c[name] + new.excluded[name] for name in ("count", "size_bytes")}
         connection.execute(new.on_conflict_do_update(index_elements=list(downloads.primary_key), set_=added))
 

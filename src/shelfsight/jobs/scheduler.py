@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
+from shelfsight.beside import beside
 from shelfsight.catalog.store import due
 from shelfsight.errors import NotFoundError, UnavailableError
 from shelfsight.jobs import store
@@ -23,6 +23,7 @@ from shelfsight.jobs.trainings import Reason, TrainingState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from threading import Event
 
     from shelfsight.database.engine import Database
     from shelfsight.jobs.job import JobRecord
@@ -103,9 +104,9 @@ class Scheduler:
 @contextmanager
 def scheduling(database: Database, queue: Queue, *, every_s: float = LOOKS_EVERY_S) -> Iterator[None]:
     """Look in a thread while the block runs."""
-    scheduler, stop = Scheduler(database, queue), Event()
+    scheduler = Scheduler(database, queue)
 
-    def run() -> None:
+    def run(stop: Event) -> None:
         looks = 0
         while not stop.is_set():
             try:
@@ -117,10 +118,5 @@ def scheduling(database: Database, queue: Queue, *, every_s: float = LOOKS_EVERY
                 _log.warning("nothing_scheduled", reason=str(exc))
             stop.wait(every_s)
 
-    thread = Thread(target=run, name="schedule-trainings", daemon=True)
-    thread.start()
-    try:
+    with beside(run, name="schedule-trainings"):
         yield
-    finally:
-        stop.set()
-        thread.join()

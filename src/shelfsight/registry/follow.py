@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import structlog
 
+from shelfsight.beside import beside
 from shelfsight.errors import DatabaseError, ShelfsightError
 from shelfsight.registry import latest, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from threading import Event
 
     from shelfsight.registry.publish import Registry
 
@@ -61,9 +62,9 @@ class Follower:
 @contextmanager
 def following(registry: Registry, *, every_s: float = LOOKS_EVERY_S) -> Iterator[None]:
     """Follow in a thread while the block runs."""
-    follower, stop = Follower(registry), Event()
+    follower = Follower(registry)
 
-    def run() -> None:
+    def run(stop: Event) -> None:
         while True:
             try:
                 follower.look()
@@ -72,10 +73,5 @@ def following(registry: Registry, *, every_s: float = LOOKS_EVERY_S) -> Iterator
             if stop.wait(every_s):
                 return
 
-    thread = Thread(target=run, name="follow-versions", daemon=True)
-    thread.start()
-    try:
+    with beside(run, name="follow-versions"):
         yield
-    finally:
-        stop.set()
-        thread.join()

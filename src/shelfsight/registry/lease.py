@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Event, Thread
+from functools import partial
 from typing import TYPE_CHECKING
 
+from shelfsight.beside import beside
 from shelfsight.database import clock
 from shelfsight.errors import DatabaseError, PublishConflictError
 from shelfsight.registry import store
@@ -19,6 +20,7 @@ from shelfsight.registry.holder import is_dead, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from threading import Event
 
     from sqlalchemy import Connection
 
@@ -83,15 +85,8 @@ def kept(database: Database, name: str, *, every_s: float = _KEPT_EVERY_S) -> It
     Raises:
         PublishConflictError: somebody else holds it.
     """
-    with held(database, name) as lease:
-        is_over = Event()
-        thread = Thread(target=_keep, args=(lease, is_over, every_s), name=f"keep {name}", daemon=True)
-        thread.start()
-        try:
-            yield lease
-        finally:
-            is_over.set()
-            thread.join()
+    with held(database, name) as lease, beside(partial(_keep, lease, every_s), name=f"keep {name}"):
+        yield lease
 
 
 def is_held(database: Database, name: str) -> bool:
@@ -129,7 +124,7 @@ def _acquire(database: Database, name: str) -> Lease:
     return Lease(database=database, name=name, token=token, holder=holder)
 
 
-def _keep(lease: Lease, is_over: Event, every_s: float) -> None:
+def _keep(lease: Lease, every_s: float, is_over: Event) -> None:
     while not is_over.wait(every_s):
         try:
             lease.renew()

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete
-from sqlalchemy.dialects import postgresql, sqlite
 
 from shelfsight.database.tables import events
+from shelfsight.database.upsert import insert_into
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +23,8 @@ def add(tx: Connection, channel: str, reported: Sequence[Event], received_at: da
     """Store events, and return how many were new: what was there already stays as it was."""
     if not reported:
         return 0
-    dialect = postgresql if tx.dialect.name == "postgresql" else sqlite
     rows = [_row(channel, event, received_at) for event in reported]
-    statement = dialect.insert(events).values(rows).on_conflict_do_nothing().returning(events.c.id)
+    statement = insert_into(tx, events).values(rows).on_conflict_do_nothing().returning(events.c.id)
     return len(tx.execute(statement).all())
 
 

@@ -38,9 +38,17 @@ def read_folder(folder: Path) -> ModelFiles:
         BundleError: `model.json` is damaged.
     """
     model = folder / "model.json"
-    document = parse_object(_read(model, "a folder with model.json"), "model.json")
-    weights = [folder / posixpath.basename(path) for path in weight_paths(document)]
+    weights = [folder / name for name in weight_names(_read(model, "a folder with model.json"))]
     return read_model(model, weights, folder / "metadata.json")
+
+
+def weight_names(model: bytes) -> list[str]:
+    """Return the names of the files of weights beside a `model.json`.
+
+    Raises:
+        BundleError: `model.json` is damaged.
+    """
+    return [posixpath.basename(path) for path in weight_paths(parse_object(model, "model.json"))]
 
 
 def _read(path: Path, what: str) -> bytes:

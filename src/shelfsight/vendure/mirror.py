@@ -5,14 +5,12 @@ It compares, and writes what differs: nothing is lost by a worker that dies, and
 
 from __future__ import annotations
 
-import posixpath
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
 
-from shelfsight.bundle.documents import parse_object
 from shelfsight.database import clock
 from shelfsight.errors import PublishConflictError, ShelfsightError
 from shelfsight.partners.vendure.channels import model_fields, set_model_fields
@@ -23,14 +21,13 @@ from shelfsight.vendure import store as connections
 from shelfsight.vendure.connections import client_of
 from shelfsight.vendure.deploy import ModelFiles, deploy
 from shelfsight.vendure.deploy_channel import find_channel
-from shelfsight.vendure.deploy_rules import weight_paths
+from shelfsight.vendure.deploy_files import weight_names
 from shelfsight.vendure.rounds import Work
 from shelfsight.vendure.rules import mirror_lease, reason_of, retry_after
 from shelfsight.vendure.versions import clean_up
 
 if TYPE_CHECKING:
     from shelfsight.catalog.images import Stores
-    from shelfsight.database.engine import Database
     from shelfsight.partners.vendure.client import VendureClient
     from shelfsight.partners.vendure.records import VendureChannel
     from shelfsight.registry.lease import Lease
@@ -48,7 +45,8 @@ def mirror(stores: Stores) -> Work:
     """Return the work of telling Vendure how every connected channel is."""
     return Work(
         name="vendure_mirror",
-        due=lambda: _due(stores.database),
+        database=stores.database,
+        find=store.due_channels,
         do=lambda channel: tell(stores, channel),
     )
 
@@ -87,11 +85,6 @@ def _note_failed(channel: str, mirrored: Mirrored, error: Exception, lease: Leas
         store.note_failed(tx, channel, reason_of(error), attempts=attempts, again_at=again_at)
 
 
-def _due(database: Database) -> list[str]:
-    with database.read() as tx:
-        return store.due_channels(tx, clock.now(tx))
-
-
 def _tell(stores: Stores, channel: str, mirrored: Mirrored) -> None:
     with stores.database.read() as tx:
         connected = connections.get(tx, channel)
@@ -124,10 +117,9 @@ def model_files(storage: Storage, channel: str, version: str) -> ModelFiles:
     """
     folder = version_folder(channel, version)
     model = storage.get(f"{folder}/model.json")
-    names = map(posixpath.basename, weight_paths(parse_object(model, "model.json")))
     return ModelFiles(
         model=model,
-        weights={name: storage.get(f"{folder}/{name}") for name in names},
+        weights={name: storage.get(f"{folder}/{name}") for name in weight_names(model)},
         metadata=storage.get(f"{folder}/metadata.json"),
     )
 

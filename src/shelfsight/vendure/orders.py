@@ -46,7 +46,8 @@ def orders(database: Database) -> Work:
     """Return the work of placing the orders of every channel that has any."""
     return Work(
         name="vendure_orders",
-        due=lambda: _due(database),
+        database=database,
+        find=store.due_channels,
         do=lambda channel: _tell(channel, place_due(database, channel)),
     )
 
@@ -78,11 +79,6 @@ def _tell(channel: str, problems: Sequence[Problem]) -> None:
     for one in problems:
         event = "vendure_order_refused" if one.is_refused else "vendure_order_waits"
         _log.warning(event, channel=channel, sale=one.sale_id, reason=one.reason)
-
-
-def _due(database: Database) -> list[str]:
-    with database.read() as tx:
-        return store.due_channels(tx, clock.now(tx))
 
 
 def _next(database: Database, channel: str) -> OrderRow | None:

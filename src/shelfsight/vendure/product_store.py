@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from shelfsight.catalog.rules import Image
 from shelfsight.database.tables import images, products
 from shelfsight.database.tables import vendure_assets as assets
 from shelfsight.database.tables import vendure_products as taken
+from shelfsight.database.upsert import upsert
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Connection
 
 _REASON_MOST = 300
 
@@ -89,7 +89,7 @@ def put(tx: Connection, channel_id: str, rows: Iterable[TakenProduct]) -> None:
         }
         for one in rows
     ]
-    _upsert(tx, taken, found, ["channel_id", "product_id"])
+    upsert(tx, taken, found, keys=["channel_id", "product_id"])
 
 
 def withdraw(tx: Connection, channel_id: str, product_ids: Collection[str]) -> None:
@@ -144,7 +144,7 @@ def put_assets(tx: Connection, channel_id: str, found: Mapping[str, TakenAsset])
         }
         for asset_id, one in found.items()
     ]
-    _upsert(tx, assets, rows, ["channel_id", "asset_id"])
+    upsert(tx, assets, rows, keys=["channel_id", "asset_id"])
 
 
 def refused(tx: Connection, channel_id: str) -> dict[str, str]:
@@ -168,10 +168,3 @@ def hashes_of(tx: Connection, channel_id: str, product_ids: Collection[str]) -> 
     for row in tx.execute(select(images.c.product_id, images.c.sha256).where(*mine)):
         found.setdefault(row.product_id, set()).add(row.sha256)
     return found
-
-
-def _upsert(tx: Connection, table: Table, rows: list[dict[str, Any]], keys: list[str]) -> None:
-    if rows:
-        row = (postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert)(table)
-        replaced = {name: row.excluded[name] for name in rows[0] if name not in keys}
-        tx.execute(row.on_conflict_do_update(index_elements=keys, set_=replaced), rows)

@@ -7,15 +7,23 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Event, Lock, Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 import structlog
 
+from shelfsight.beside import beside
+from shelfsight.database import clock
 from shelfsight.errors import ShelfsightError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
+    from threading import Event
+
+    from sqlalchemy import Connection
+
+    from shelfsight.database.engine import Database
 
 LOOKS_EVERY_S = 1.0
 AT_ONCE = 8
@@ -29,31 +37,38 @@ class Work:
 
     Attributes:
         name: what a log calls it.
-        due: returns the channels that there is something to do for, the most urgent first.
+        find: returns the channels that there is something to do for now, the most urgent first.
         do: does it for one channel; what is left is due again.
     """
 
     name: str
-    due: Callable[[], list[str]]
+    database: Database
+    find: Callable[[Connection, datetime], list[str]]
     do: Callable[[str], None]
+
+    def due(self) -> list[str]:
+        """Return the channels that there is something to do for now.
+
+        Raises:
+            DatabaseError: the database does not answer.
+        """
+        with self.database.read() as tx:
+            return self.find(tx, clock.now(tx))
 
 
 @contextmanager
 def working(work: Work, *, every_s: float = LOOKS_EVERY_S) -> Iterator[None]:
     """Do what is due, in threads, while the block runs."""
-    rounds, stop = _Rounds(work), Event()
+    rounds = _Rounds(work)
 
-    def run() -> None:
+    def run(stop: Event) -> None:
         while not stop.wait(every_s):
             rounds.look()
 
-    thread = Thread(target=run, name=work.name, daemon=True)
-    thread.start()
     try:
-        yield
+        with beside(run, name=work.name):
+            yield
     finally:
-        stop.set()
-        thread.join()
         rounds.finish()
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, delete, exists, literal, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from shelfsight.database.tables import vendure_channels as channels
 from shelfsight.database.tables import vendure_messages as messages
 from shelfsight.database.tables import vendure_orders as orders
 from shelfsight.database.tables import vendure_servers as servers
 from shelfsight.database.tables import vendure_wanted as wanted
+from shelfsight.database.upsert import insert_into, upsert
 from shelfsight.errors import NotFoundError
 from shelfsight.vendure.rules import ConnectedChannel, Sells, Server, SyncState
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row, Select, Table
+    from sqlalchemy import Connection, Row, Select
 
 _ERROR_MOST = 500
 _SERVER = ("api_url", "secret", "user_id", "username", "password", "api_key")
@@ -40,7 +40,9 @@ def server_at(tx: Connection, api_url: str) -> Server | None:
 def put_server(tx: Connection, server: Server, *, at: datetime, by: str) -> None:
     """Write a server; of one that is there, everything but when and by whom it was added."""
     row = {"id": server.id, **{name: getattr(server, name) for name in _SERVER}}
-    _upsert(tx, servers, [{**row, "created_at": at, "created_by": by}], keys=["id"], values=_SERVER)
+    upsert(
+        tx, servers, [{**row, "created_at": at, "created_by": by}], keys=["id"], stays=["created_at", "created_by"]
+    )
 
 
 def find(tx: Connection, channel_id: str) -> ConnectedChannel | None:
@@ -101,8 +103,7 @@ def put_channel(tx: Connection, one: ConnectedChannel) -> None:
         "mirrored_trained": None,
         "mirror_at": None,
     }
-    fixed = {"channel_id", "created_at", "created_by"}
-    _upsert(tx, channels, [row], keys=["channel_id"], values=[name for name in row if name not in fixed])
+    upsert(tx, channels, [row], keys=["channel_id"], stays=["created_at", "created_by"])
     idle = (channels.c.channel_id == one.channel, ~channels.c.records_orders)
     tx.execute(update(channels).where(*idle).values(sales_taken=None))  # what is sold meanwhile becomes no order
 
@@ -154,7 +155,7 @@ def scan_now(tx: Connection, channel_ids: Collection[str], now: datetime) -> Non
 def want(tx: Connection, channel_id: str, vendure_products: Collection[str], now: datetime) -> None:
     """Let products of Vendure be looked at soon."""
     rows = [{"channel_id": channel_id, "vendure_product_id": one, "since": now} for one in vendure_products]
-    _upsert(tx, wanted, rows, keys=["channel_id", "vendure_product_id"], values=["since"])
+    upsert(tx, wanted, rows, keys=["channel_id", "vendure_product_id"])
 
 
 def wanted_of(tx: Connection, channel_id: str, limit: int) -> dict[str, datetime]:
@@ -185,7 +186,7 @@ def was_received(tx: Connection, server_id: str, message_id: str) -> bool:
 def note_message(tx: Connection, server_id: str, message_id: str, now: datetime) -> bool:
     """Write that a message came; return False where it had before."""
     row = {"server_id": server_id, "id": message_id, "received_at": now}
-    written = _insert(tx, messages).values(row).on_conflict_do_nothing(index_elements=["server_id", "id"])
+    written = insert_into(tx, messages).values(row).on_conflict_do_nothing(index_elements=["server_id", "id"])
     return tx.scalar(written.returning(messages.c.id)) is not None
 
 
@@ -222,16 +223,3 @@ def _channel(row: Row[Any]) -> ConnectedChannel:
             synced_at=row.synced_at,
         ),
     )
-
-
-def _insert(tx: Connection, table: Table) -> Any:
-    return (postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert)(table)
-
-
-def _upsert(
-    tx: Connection, table: Table, rows: list[dict[str, Any]], *, keys: Collection[str], values: Collection[str]
-) -> None:
-    if rows:
-        row = _insert(tx, table)
-        replaced = {name: row.excluded[name] for name in values}
-        tx.execute(row.on_conflict_do_update(index_elements=list(keys), set_=replaced), rows)

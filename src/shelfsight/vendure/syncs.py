@@ -16,7 +16,6 @@ from shelfsight.vendure.sync import Order, sync
 
 if TYPE_CHECKING:
     from shelfsight.catalog.images import Stores
-    from shelfsight.database.engine import Database
     from shelfsight.vendure.sync import SyncResult
 
 _log = structlog.get_logger()
@@ -24,7 +23,9 @@ _log = structlog.get_logger()
 
 def syncs(stores: Stores) -> Work:
     """Return the work of syncing every channel that is connected."""
-    return Work(name="vendure_sync", due=lambda: _due(stores.database), do=lambda channel: sync_due(stores, channel))
+    return Work(
+        name="vendure_sync", database=stores.database, find=store.due, do=lambda channel: sync_due(stores, channel)
+    )
 
 
 def sync_due(stores: Stores, channel: str) -> None:
@@ -53,8 +54,3 @@ def _tell(channel: str, result: SyncResult) -> None:
     for one in (*result.refused, *result.put_off):
         about = {"product": one.product_id, "asset": one.asset, "reason": one.reason}
         _log.warning("vendure_not_taken", channel=channel, **about)
-
-
-def _due(database: Database) -> list[str]:
-    with database.read() as tx:
-        return store.due(tx, clock.now(tx))

@@ -13,11 +13,12 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from threading import Condition, Event, Thread
+from threading import Condition, Thread
 from typing import TYPE_CHECKING
 
 import structlog
 
+from shelfsight.beside import beside
 from shelfsight.catalog import reach
 from shelfsight.database import clock
 from shelfsight.errors import ConflictError, DatabaseError, UnreachableError
@@ -27,6 +28,7 @@ from shelfsight.webhooks.store import Hold, Room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from threading import Event
 
     from shelfsight.catalog.reach import Reach
     from shelfsight.database.engine import Database
@@ -196,9 +198,9 @@ def _tell(claimed: Claimed, found: Outcome) -> None:
 @contextmanager
 def sending(database: Database, reach: Reach, *, every_s: float = LOOKS_EVERY_S) -> Iterator[None]:
     """Send what is due while the block runs; what takes longer than a few seconds at its end is sent again later."""
-    sender, stop = Sender(database, reach), Event()
+    sender = Sender(database, reach)
 
-    def run() -> None:
+    def run(stop: Event) -> None:
         while not stop.is_set():
             try:
                 sender.look()
@@ -209,11 +211,8 @@ def sending(database: Database, reach: Reach, *, every_s: float = LOOKS_EVERY_S)
             if not sender.wait(every_s):  # the end of an attempt makes room for another
                 stop.wait(every_s)
 
-    thread = Thread(target=run, name="send-webhooks", daemon=True)
-    thread.start()
     try:
-        yield
+        with beside(run, name="send-webhooks"):
+            yield
     finally:
-        stop.set()
-        thread.join()
         sender.finish()

@@ -11,7 +11,6 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from shelfsight.backfill.channel_id import inspection
@@ -39,10 +38,12 @@ from shelfsight.backfill.channel_id.table import Table, booked_at, tables
 from shelfsight.backfill.report import Report
 from shelfsight.backfill.rules import Checkpoint, Pace, Strain, Value
 from shelfsight.backfill.stop import EndAskedError
+from shelfsight.beside import beside
 from shelfsight.errors import ConflictError, DatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from threading import Event
 
     from shelfsight.backfill.channel_id.rules import Names
     from shelfsight.backfill.channel_id.store import Shop
@@ -317,18 +318,12 @@ class Migration:
     @contextmanager
     def _cancelled_when_asked(self) -> Iterator[None]:
         """End the statement at hand when somebody asks for the end: an index may take hours."""
-        is_over = Event()
 
-        def watch() -> None:
+        def watch(is_over: Event) -> None:
             while not is_over.wait(0.1):
                 if self._stop.is_asked:
                     self._shop.cancel()  # again in a second: it may have come between two statements
                     is_over.wait(1)
 
-        watching = Thread(target=watch, name="channel-id-stop", daemon=True)
-        watching.start()
-        try:
+        with beside(watch, name="channel-id-stop"):
             yield
-        finally:
-            is_over.set()
-            watching.join()

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from shelfsight.catalog.rules import (
     BATCH_MOST,
@@ -25,6 +24,7 @@ from shelfsight.catalog.rules import (
 )
 from shelfsight.catalog.store.changes import Entry, lock, record
 from shelfsight.database.tables import products
+from shelfsight.database.upsert import upsert
 from shelfsight.errors import ConflictError, NotFoundError, StaleWriteError
 
 if TYPE_CHECKING:
@@ -242,11 +242,7 @@ def _write(
         return []
     revisions = record(connection, channel_id, [Entry(kind, product.id) for product, kind in pending], stamp)
     written = [replace(product, revision=revision) for (product, _), revision in zip(pending, revisions, strict=True)]
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    row = insert(products)
-    replaced = {column.name: row.excluded[column.name] for column in products.c if not column.primary_key}
-    upsert = row.on_conflict_do_update(index_elements=["channel_id", "id"], set_=replaced)
-    connection.execute(upsert, [_row(channel_id, product) for product in written])
+    upsert(connection, products, [_row(channel_id, product) for product in written], keys=["channel_id", "id"])
     return written
 
 
