@@ -19,6 +19,7 @@ class Site:
     """A server on this machine, which stands for one on the internet; `answers` by path."""
 
     port: int = 0
+    connections: int = 0
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     answers: dict[str, Callable[[BaseHTTPRequestHandler], None]] = field(default_factory=dict)
 
@@ -47,11 +48,17 @@ def says(status: int, body: bytes = b"", **headers: str) -> Callable[[BaseHTTPRe
 
 
 @contextmanager
-def running_site() -> Iterator[Site]:
+def running_site(*, keeps_connections: bool = False) -> Iterator[Site]:
     """Yield a site that is served until the block ends."""
     found = Site()
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1" if keeps_connections else "HTTP/1.0"
+
+        def setup(self) -> None:
+            found.connections += 1
+            super().setup()
+
         def do_GET(self) -> None:
             found.asked.append((self.path, self.headers["host"]))
             found.answers.get(self.path, says(404))(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -106,6 +107,32 @@ def test_one_that_is_away_is_no_bad_picture() -> None:
         found = pictures(site)
     with pytest.raises(UnavailableError, match="cannot be reached"):
         found.fetch(site.url("/a.jpg", HERE))
+
+
+def test_connections_are_kept_for_the_next_picture_and_closed_in_the_end() -> None:
+    with running_site(keeps_connections=True) as site, closing(pictures(site)) as found:
+        site.answers["/a.jpg"] = says(200, b"picture")
+        for _ in range(5):
+            assert found.fetch(site.url("/a.jpg", HERE)) == b"picture"
+        assert site.connections == 1
+    with pytest.raises(UnavailableError, match="the sync has ended"):
+        found.fetch(site.url("/a.jpg", HERE))
+    assert len(site.asked) == 5
+
+
+def test_a_kept_connection_that_the_server_has_closed_is_made_anew() -> None:
+    waits: list[float] = []
+
+    def hang_up(handler: BaseHTTPRequestHandler) -> None:
+        says(200, b"picture")(handler)
+        handler.close_connection = True
+
+    with running_site(keeps_connections=True) as site, closing(pictures(site, waits)) as found:
+        site.answers["/a.jpg"] = hang_up
+        for _ in range(3):
+            assert found.fetch(site.url("/a.jpg", HERE)) == b"picture"
+        assert site.connections == 3
+    assert len(site.asked) == 3 or max(waits) > 0  # it may be asked in the instant in which it hangs up
 
 
 def test_all_who_fetch_wait_when_one_hears_that_it_is_too_fast() -> None:

@@ -12,7 +12,7 @@ import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotInTime
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -93,23 +93,47 @@ class Posted:
     retry_after_s: int | None = None
 
 
+class Web:
+    """What asks the web within a reach; follows no redirects. One thread at a time uses it."""
+
+    def __init__(self, reach: Reach, *, keeps_s: float = 0.0) -> None:
+        """Ask nothing yet.
+
+        Args:
+            keeps_s: how long a connection that nobody uses stays open, in case the same server is asked again.
+        """
+        self._reach = reach
+        self._ends = _End()
+        self._pool = httpcore2.ConnectionPool(
+            network_backend=_CheckedNetwork(reach, self._ends),
+            ssl_context=reach.ssl_context,
+            max_keepalive_connections=1 if keeps_s else 0,
+            keepalive_expiry=keeps_s,
+        )
+
+    @contextmanager
+    def asking(self, *, ends_at: float = float("inf")) -> Iterator[httpcore2.ConnectionPool]:
+        """Yield what asks.
+
+        Args:
+            ends_at: when to give up, by the monotonic clock, if `reach.seconds` do not end before.
+
+        Raises:
+            UnreachableError: what is asked for in the block may not be, or does not answer in time.
+        """
+        self._ends.at = min(ends_at, time.monotonic() + self._reach.seconds)
+        with _told():
+            yield self._pool
+
+    def close(self) -> None:
+        """Close what connections are kept."""
+        self._pool.close()
+
+
 @contextmanager
 def opened(reach: Reach, *, ends_at: float = float("inf")) -> Iterator[httpcore2.ConnectionPool]:
-    """Yield what asks the web within `reach`; follows no redirects.
-
-    Args:
-        ends_at: when to give up, by the monotonic clock, if `reach.seconds` do not end before.
-
-    Raises:
-        UnreachableError: what is asked for in the block may not be, or does not answer in time.
-    """
-    network = _CheckedNetwork(reach, min(ends_at, time.monotonic() + reach.seconds))
-    with (
-        _told(),
-        httpcore2.ConnectionPool(
-            network_backend=network, ssl_context=reach.ssl_context, max_keepalive_connections=0
-        ) as pool,
-    ):
+    """Yield what asks the web within `reach`, and keep no connection; as `Web.asking`."""
+    with closing(Web(reach)) as web, web.asking(ends_at=ends_at) as pool:
         yield pool
 
 
@@ -135,7 +159,7 @@ def check_addresses(url: str, reach: Reach) -> None:
         UnreachableError: it is no URL that may be asked, or its name is unknown.
     """
     parts = urlsplit(checked_url(url, reach))
-    network = _CheckedNetwork(reach, time.monotonic() + reach.seconds)
+    network = _CheckedNetwork(reach, _End(at=time.monotonic() + reach.seconds))
     with _told():
         network.addresses(parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme])
 
@@ -205,12 +229,30 @@ def _told() -> Iterator[None]:
         raise UnreachableError("the server answers with something else than HTTP") from None
 
 
+@dataclass(slots=True)
+class _End:
+    """When the time is over, by the monotonic clock; with a kept connection it moves from request to request."""
+
+    at: float = 0.0
+
+    def left_s(self) -> float:
+        """Return how many seconds are left.
+
+        Raises:
+            TimeoutError: none.
+        """
+        left = self.at - time.monotonic()
+        if left <= 0:
+            raise NotInTime
+        return left
+
+
 class _CheckedNetwork(httpcore2.NetworkBackend):
     """Connections to allowed addresses only, over when the time is."""
 
-    def __init__(self, reach: Reach, ends_at: float) -> None:
+    def __init__(self, reach: Reach, ends: _End) -> None:
         self._reach = reach
-        self._ends_at = ends_at
+        self._ends = ends
         self._system = httpcore2.SyncBackend()
 
     def connect_tcp(
@@ -225,12 +267,12 @@ class _CheckedNetwork(httpcore2.NetworkBackend):
         failure: Exception = OSError("no address")
         for address in self.addresses(host, port):
             try:
-                left_s = _left_s(self._ends_at)
+                left_s = self._ends.left_s()
                 stream = self._system.connect_tcp(address, port, left_s, local_address, socket_options)
             except httpcore2.ConnectError as exc:
                 failure = exc
             else:
-                return _TimedStream(stream, self._ends_at)
+                return _TimedStream(stream, self._ends)
         raise failure
 
     def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore2.NetworkStream:
@@ -241,7 +283,7 @@ class _CheckedNetwork(httpcore2.NetworkBackend):
         """Return the addresses of a name, all of which are allowed."""
         pool = ThreadPoolExecutor(1, "shelfsight-resolve")  # the system's resolver knows no time limit
         try:
-            found = pool.submit(self._reach.resolve, host, port).result(_left_s(self._ends_at))
+            found = pool.submit(self._reach.resolve, host, port).result(self._ends.left_s())
         finally:
             pool.shutdown(wait=False)
         try:
@@ -256,15 +298,15 @@ class _CheckedNetwork(httpcore2.NetworkBackend):
 class _TimedStream(httpcore2.NetworkStream):
     """A connection of which every step ends when the whole time does."""
 
-    def __init__(self, stream: httpcore2.NetworkStream, ends_at: float) -> None:
+    def __init__(self, stream: httpcore2.NetworkStream, ends: _End) -> None:
         self._stream = stream
-        self._ends_at = ends_at
+        self._ends = ends
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
-        return self._stream.read(max_bytes, _left_s(self._ends_at))
+        return self._stream.read(max_bytes, self._ends.left_s())
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
-        self._stream.write(buffer, _left_s(self._ends_at))
+        self._stream.write(buffer, self._ends.left_s())
 
     def close(self) -> None:
         self._stream.close()
@@ -275,20 +317,8 @@ class _TimedStream(httpcore2.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ARG002
     ) -> httpcore2.NetworkStream:
-        stream = self._stream.start_tls(ssl_context, server_hostname, _left_s(self._ends_at))
-        return _TimedStream(stream, self._ends_at)
+        stream = self._stream.start_tls(ssl_context, server_hostname, self._ends.left_s())
+        return _TimedStream(stream, self._ends)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
-
-
-def _left_s(ends_at: float) -> float:
-    """Return how many seconds are left.
-
-    Raises:
-        TimeoutError: none.
-    """
-    left = ends_at - time.monotonic()
-    if left <= 0:
-        raise NotInTime
-    return left

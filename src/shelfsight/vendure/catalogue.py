@@ -13,9 +13,13 @@ from shelfsight.partners.vendure.answers import UNKNOWN_FIELD
 from shelfsight.vendure.rules import Conditions, Details, Glance, Sells, VariantGlance, VariantWords
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from shelfsight.partners.vendure.client import VendureClient
+
+    Row = Mapping[str, Any]
+    Query = tuple[str, Mapping[str, Any]]
+    """A document, and the filter of what it lists."""
 
 NEEDS = "ReadProduct"
 """The permission for all of it."""
@@ -29,6 +33,7 @@ _NOT_THERE = {UNKNOWN_FIELD, "GRAPHQL_VALIDATION_FAILED"}
 """What Vendure says of a custom field that is not there, or holds no text."""
 
 _BY_ID = {"sort": {"id": "ASC"}}
+_ASSET = "id type source"
 _VARIANT = "id updatedAt enabled sku priceWithTax currencyCode"
 _CONDITIONS = """query Conditions {
   activeChannel { defaultLanguageCode defaultCurrencyCode }
@@ -37,11 +42,19 @@ _CONDITIONS = """query Conditions {
 _IDS = """query Ids($options: ProductListOptions) {
   products(options: $options) { totalItems items { id } }
 }"""
-_PRODUCTS = """query Products($options: ProductListOptions) {
+_GLANCES = """query Products($options: ProductListOptions) {
   products(options: $options) { totalItems items { id updatedAt enabled assets { id } } }
 }"""
-_VARIANTS = f"""query Variants($options: ProductVariantListOptions) {{
+_VARIANT_GLANCES = f"""query Variants($options: ProductVariantListOptions) {{
   productVariants(options: $options) {{ totalItems items {{ productId {_VARIANT} assets {{ id }} }} }}
+}}"""
+_DETAILS = f"""query Products($options: ProductListOptions) {{
+  products(options: $options) {{ totalItems items {{ id updatedAt enabled name assets {{ {_ASSET} }} }} }}
+}}"""
+_VARIANT_DETAILS = f"""query Variants($options: ProductVariantListOptions) {{
+  productVariants(options: $options) {{
+    totalItems items {{ productId {_VARIANT} name assets {{ {_ASSET} }} %s }}
+  }}
 }}"""
 _BARCODE = """query Barcode($options: ProductVariantListOptions) {
   productVariants(options: $options) { items { customFields { barcode } } }
@@ -66,7 +79,7 @@ class TheirChannel:
         Raises:
             As of `glances`.
         """
-        return [str(one["id"]) for one in self._listed(_IDS, "products")]
+        return [str(one["id"]) for one in self._listed((_IDS, {}), "products")]
 
     def glances(self) -> dict[str, Glance]:
         """Return all products of the channel at a glance, by id.
@@ -75,28 +88,33 @@ class TheirChannel:
             VendureError: Vendure refuses.
             UnavailableError: it does not answer.
         """
-        with ThreadPoolExecutor(1, "shelfsight-vendure") as pool:  # the two lists are made by different queries there
-            products = pool.submit(lambda: list(self._listed(_PRODUCTS, "products")))
-            variants: dict[str, list[VariantGlance]] = defaultdict(list)
-            for one in self._listed(_VARIANTS, "productVariants"):
-                variants[str(one["productId"])].append(_variant(one))
-            return {str(one["id"]): _glance(one, variants[str(one["id"])]) for one in products.result()}
+        both = self._both((_GLANCES, {}), (_VARIANT_GLANCES, {}))
+        return {id_: _glance(product, variants) for id_, (product, variants) in both.items()}
 
     def read(self, product_ids: Collection[str]) -> dict[str, Details]:
         """Return products whole, by id, at most `BATCH`; those that are not there are missing.
 
         Raises:
-            VendureError: Vendure refuses.
-            UnavailableError: it does not answer.
+            As of `glances`.
         """
-        options = {**_BY_ID, "filter": {"id": {"in": list(product_ids)}}}
-        items = self._listed(_whole(has_barcodes=self.conditions.has_barcodes), "products", options)
-        return {str(one["id"]): _details(one, self.client.url) for one in items}
+        of_these = {"in": list(product_ids)}
+        barcodes = "customFields { barcode }" if self.conditions.has_barcodes else ""
+        both = self._both((_DETAILS, {"id": of_these}), (_VARIANT_DETAILS % barcodes, {"productId": of_these}))
+        return {id_: _details(product, variants, self.client.url) for id_, (product, variants) in both.items()}
 
-    def _listed(
-        self, document: str, field: str, options: Mapping[str, Any] | None = None
-    ) -> Iterator[dict[str, Any]]:
-        for page in self.client.pages(document, field, options or _BY_ID, channel=self.token, needs=NEEDS):
+    def _both(self, products: Query, variants: Query) -> dict[str, tuple[Row, list[Row]]]:
+        """Return products with their variants, by id: Vendure makes two lists in half the time of a list of lists."""
+        with ThreadPoolExecutor(1, "shelfsight-vendure") as pool:
+            listed = pool.submit(lambda: list(self._listed(products, "products")))
+            found: dict[str, list[Row]] = defaultdict(list)
+            for one in self._listed(variants, "productVariants"):
+                found[str(one["productId"])].append(one)
+            return {str(one["id"]): (one, found[str(one["id"])]) for one in listed.result()}
+
+    def _listed(self, query: Query, field: str) -> Iterator[Row]:
+        document, wanted = query
+        options = {**_BY_ID, "filter": wanted}
+        for page in self.client.pages(document, field, options, channel=self.token, needs=NEEDS):
             yield from page.items
 
 
@@ -139,28 +157,18 @@ def _has_barcodes(client: VendureClient, token: str) -> bool:
     return True
 
 
-def _whole(*, has_barcodes: bool) -> str:
-    more = "customFields { barcode }" if has_barcodes else ""
-    asset = "id type source"
-    return f"""query Details($options: ProductListOptions) {{
-  products(options: $options) {{ totalItems items {{
-    id updatedAt enabled name assets {{ {asset} }}
-    variants {{ {_VARIANT} name assets {{ {asset} }} {more} }}
-  }} }}
-}}"""
-
-
-def _glance(one: Mapping[str, Any], variants: list[VariantGlance]) -> Glance:
+def _glance(one: Row, variants: Iterable[Row]) -> Glance:
+    found = map(_variant, variants)
     return Glance(
         id=str(one["id"]),
         updated_at=str(one["updatedAt"]),
         is_enabled=bool(one["enabled"]),
         assets=_asset_ids(one),
-        variants=tuple(sorted(variants, key=lambda variant: (len(variant.id), variant.id))),
+        variants=tuple(sorted(found, key=lambda variant: (len(variant.id), variant.id))),
     )
 
 
-def _variant(one: Mapping[str, Any]) -> VariantGlance:
+def _variant(one: Row) -> VariantGlance:
     return VariantGlance(
         id=str(one["id"]),
         updated_at=str(one["updatedAt"]),
@@ -172,11 +180,10 @@ def _variant(one: Mapping[str, Any]) -> VariantGlance:
     )
 
 
-def _details(one: Mapping[str, Any], url: str) -> Details:
-    variants = one["variants"]
+def _details(one: Row, variants: Sequence[Row], url: str) -> Details:
     assets = [asset for owner in (one, *variants) for asset in owner["assets"]]
     return Details(
-        glance=_glance(one, [_variant(variant) for variant in variants]),
+        glance=_glance(one, variants),
         name=str(one["name"]),
         words={
             str(variant["id"]): VariantWords(name=str(variant["name"]), barcodes=_barcodes(variant))
@@ -186,11 +193,11 @@ def _details(one: Mapping[str, Any], url: str) -> Details:
     )
 
 
-def _barcodes(variant: Mapping[str, Any]) -> tuple[str, ...]:
+def _barcodes(variant: Row) -> tuple[str, ...]:
     """Return what is in the custom field `barcode`: a text, or a list of them."""
     found = (variant.get("customFields") or {}).get("barcode")
     return tuple(map(str, found)) if isinstance(found, list) else (str(found),) if found else ()
 
 
-def _asset_ids(one: Mapping[str, Any]) -> tuple[str, ...]:
+def _asset_ids(one: Row) -> tuple[str, ...]:
     return tuple(str(asset["id"]) for asset in one["assets"])

@@ -10,7 +10,7 @@ from shelfsight.catalog.images import store_picture
 from shelfsight.database import clock
 from shelfsight.errors import PictureError, UnavailableError
 from shelfsight.vendure import product_store
-from shelfsight.vendure.pictures import AT_ONCE, Pictures
+from shelfsight.vendure.pictures import AT_ONCE
 from shelfsight.vendure.product_store import TakenAsset
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from shelfsight.catalog.images import Stores
     from shelfsight.catalog.rules import Image
+    from shelfsight.vendure.pictures import Pictures
 
 _THREADS = 2 * AT_ONCE
 """So many pictures in memory: while some are asked for, others are checked and stored."""
@@ -45,11 +46,11 @@ class Shown:
 class Gallery:
     """The pictures of one channel."""
 
-    def __init__(self, stores: Stores, channel: str, api_url: str) -> None:
-        """Fetch from the server of `api_url`."""
+    def __init__(self, stores: Stores, channel: str, pictures: Pictures) -> None:
+        """Fetch those that are not here from `pictures`."""
         self._stores = stores
         self._channel = channel
-        self._pictures = Pictures(api_url)
+        self._pictures = pictures
         self._fetched_now: dict[str, Image] = {}  # whose products may not be written yet
 
     def show(self, urls: Mapping[str, str]) -> Shown:

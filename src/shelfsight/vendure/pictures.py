@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import BoundedSemaphore, Lock
+from queue import LifoQueue
+from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from shelfsight.catalog.fetch import HEADERS, REDIRECTS, REDIRECTS_MOST, picture_in
 from shelfsight.catalog.images import MAX_IMAGE_BYTES
-from shelfsight.catalog.reach import Reach, checked_url, header_of, is_public, opened, resolve
+from shelfsight.catalog.reach import Reach, Web, checked_url, header_of, is_public, resolve
 from shelfsight.errors import PictureError, UnavailableError, UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import httpcore2
 
@@ -32,6 +34,9 @@ _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _FIRST_PAUSE_S = 0.5
 _OWN_PAUSE_MOST_S = 8.0
 _PAUSE_MOST_S = 60.0
+_CONNECTION_KEPT_S = 3.0
+"""Node closes one that is idle for five seconds."""
+
 _DIGITS_MOST = 6
 
 
@@ -85,10 +90,20 @@ class Pictures:
         """
         own = _origin(api_url)
         self._reach = Reach(is_allowed=lambda _: True, resolve=lambda *place: _resolved(place, own), ports=None)
+        self._webs: LifoQueue[Web] = LifoQueue(AT_ONCE)
+        for _ in range(AT_ONCE):
+            self._webs.put(Web(self._reach, keeps_s=_CONNECTION_KEPT_S))
         self._pace = Pace()
-        self._asking = BoundedSemaphore(AT_ONCE)
         self._sleep = sleep
         self._silent = 0
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Close the connections once they are idle; who fetches later is told that there is none."""
+        self._is_closed = True
+        for web in [self._webs.get() for _ in range(AT_ONCE)]:
+            web.close()
+            self._webs.put(web)
 
     def fetch(self, url: str) -> bytes:
         """Return the bytes of a picture.
@@ -97,26 +112,33 @@ class Pictures:
             PictureError: it cannot be had, however often it is tried.
             UnavailableError: its server is busy or silent; later it may answer.
         """
-        reason = "the server did not answer others"
+        reason = ""
         for _ in range(TRIES):
-            with self._asking:
-                if self._silent >= SILENT_MOST:
-                    break
+            with self._web() as web:
+                if self._is_closed or self._silent >= SILENT_MOST:
+                    raise _away(url, "the sync has ended" if self._is_closed else "the server did not answer others")
                 self._sleep(self._pace.wait_s())
-                found = self._once(url)
+                found = self._once(url, web)
             if isinstance(found, bytes):
                 self._pace.note(None)
                 self._silent = 0
                 return found
             self._pace.note(found)
             reason = found.reason
-        else:
-            self._silent += 1
-        raise UnavailableError(f"{url[:200]} cannot be fetched now: {reason}")
+        self._silent += 1
+        raise _away(url, reason)
 
-    def _once(self, url: str) -> bytes | _Busy:
+    @contextmanager
+    def _web(self) -> Iterator[Web]:
+        web = self._webs.get()
         try:
-            with opened(self._reach) as pool:
+            yield web
+        finally:
+            self._webs.put(web)
+
+    def _once(self, url: str, web: Web) -> bytes | _Busy:
+        try:
+            with web.asking() as pool:
                 for _ in range(REDIRECTS_MOST + 1):
                     target = _checked(url, self._reach)
                     with pool.stream("GET", target, headers=HEADERS) as response:
@@ -131,6 +153,10 @@ class Pictures:
         except UnreachableError as exc:
             return _Busy(reason=str(exc))
         raise PictureError(f"redirected more than {REDIRECTS_MOST} times")
+
+
+def _away(url: str, reason: str) -> UnavailableError:
+    return UnavailableError(f"{url[:200]} cannot be fetched now: {reason}")
 
 
 def _checked(url: str, reach: Reach) -> str:

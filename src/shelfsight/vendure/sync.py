@@ -7,7 +7,7 @@ a lease that is checked in the transactions that write.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from shelfsight.vendure import product_store, store
 from shelfsight.vendure.catalogue import BATCH, FIRST_BATCH, their_channel
 from shelfsight.vendure.choices import take_over_choices
 from shelfsight.vendure.connections import client_of
+from shelfsight.vendure.pictures import Pictures
 from shelfsight.vendure.rules import NAMED_MOST, SCAN_EVERY, Plan, mark_of, plan, reason_of, retry_after, sync_lease
 from shelfsight.vendure.take_over import TakeOver, batches
 
@@ -114,14 +115,15 @@ class _Sync:
         self._order = order
 
     def run(self, named: list[str], progress: Progress) -> SyncResult:
-        with client_of(self._connected.server) as client:
+        server = self._connected.server
+        with client_of(server) as client, closing(Pictures(server.api_url)) as pictures:
             progress.stage("Looking at Vendure")
             theirs = their_channel(client, self._connected.token, self._connected.sells)
             if not self._order.named:
                 take_over_choices(client, self._connected, self._lease)
             seen, todo = self._plan(theirs, named)
             missing = todo.missing if self._order.named else _without(todo.missing, theirs)
-            take_over = TakeOver(self._stores, self._connected, self._lease)
+            take_over = TakeOver(self._stores, self._connected.channel, self._lease, pictures)
             take_over.withdraw((*todo.withdrawn, *missing), allow_all=self._order.allow_deletions)
             if self._order.full:
                 take_over.forget_refusals()

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from shelfsight.catalog.rules import Image
     from shelfsight.registry.lease import Lease
     from shelfsight.vendure.gallery import Shown
-    from shelfsight.vendure.rules import Conditions, ConnectedChannel, Details, Offer
+    from shelfsight.vendure.pictures import Pictures
+    from shelfsight.vendure.rules import Conditions, Details, Offer
 
 Each = TypeVar("Each")
 
@@ -72,12 +73,12 @@ class _Sold:
 class TakeOver:
     """Takes products of one channel over, while its lease is held."""
 
-    def __init__(self, stores: Stores, connected: ConnectedChannel, lease: Lease) -> None:
+    def __init__(self, stores: Stores, channel: str, lease: Lease, pictures: Pictures) -> None:
         """Write into the catalogue of `stores`."""
         self._stores = stores
-        self._channel = connected.channel
+        self._channel = channel
         self._lease = lease
-        self._gallery = Gallery(stores, connected.channel, connected.server.api_url)
+        self._gallery = Gallery(stores, channel, pictures)
         self._refused: list[Refusal] = []
         self._put_off: list[Refusal] = []
         self.counts = Counts(added=0, changed=0, restored=0, deleted=0, pictures=0)
