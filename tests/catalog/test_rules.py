@@ -20,10 +20,10 @@ from shelfsight.catalog.rules import (
     changed,
     check_batch,
     check_product_id,
-    folded,
     search_text,
     with_values,
 )
+from shelfsight.catalog.text import folded
 from shelfsight.errors import UsageError
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from shelfsight.catalog.rules import BATCH_MOST, ProductState, folded, search_text
+from shelfsight.catalog.rules import BATCH_MOST, ProductState, search_text
 from shelfsight.catalog.store import changes, channels, products
+from shelfsight.catalog.text import folded
 from shelfsight.errors import ConflictError, NotFoundError, PartnerError, ShelfsightError
 from shelfsight.partners.typesense import Action, Field, Typesense
 

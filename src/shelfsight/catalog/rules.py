@@ -10,6 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from shelfsight.catalog.text import UNWRITABLE, folded
 from shelfsight.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ _URL_MOST = 2000
 _PRICE_BELOW = Decimal(10) ** 10
 _PRICE_PLACES = 4
 _DEBOUNCE_MOST_S = 86_400
-_UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """Control characters, line separators, and halves of characters: in no text of a catalogue."""
 
 
@@ -293,17 +293,6 @@ def check_product_id(product_id: str) -> None:
         raise UsageError(f"{shown} cannot be the id of a product: its accents must be composed (Unicode NFC)")
 
 
-def writable(text: str) -> str:
-    """Return `text` in one line, without what no text of a catalogue may hold."""
-    return " ".join(_UNWRITABLE.sub(" ", text).split())
-
-
-def folded(text: str) -> str:
-    """Return `text` as it is searched: without case, accents, widths and repeated spaces."""
-    bare = "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
-    return " ".join(unicodedata.normalize("NFKC", bare.casefold()).split())
-
-
 def search_text(product: Product) -> str:
     """Return the line a search looks through; its parts are apart by what no search can contain."""
     return "\n".join(folded(part) for part in (product.name, product.sku, *product.barcodes) if part)
@@ -379,7 +368,7 @@ def _values(described: _Described) -> dict[str, Any]:
 def _check_text(what: str, text: str, most: int) -> None:
     if len(text) > most:
         raise UsageError(f"{what} has {len(text)} characters: at most {most} are kept")
-    if _UNWRITABLE.search(text):
+    if UNWRITABLE.search(text):
         raise UsageError(f"{what} has a control character or half a character: leave it out")
     if text and not text.strip():
         raise UsageError(f"{what} holds nothing but spaces")

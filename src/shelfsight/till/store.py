@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, func, insert, literal, select, text, tuple_
 
 from shelfsight.catalog.rules import ChangeKind
-from shelfsight.database.tables import Exact, changes, channels, products, sale_lines, sales
+from shelfsight.database.tables import changes, channels, products, sale_lines, sales
+from shelfsight.database.tables.columns import Exact
 from shelfsight.errors import NotFoundError
 from shelfsight.till.rules import (
     Booked,

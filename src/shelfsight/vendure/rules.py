@@ -11,7 +11,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from shelfsight.catalog.rules import BARCODES_MOST, CODE_MOST, NAME_MOST, ProductDetails, RetrainTrigger, writable
+from shelfsight.catalog.rules import BARCODES_MOST, CODE_MOST, NAME_MOST, ProductDetails, RetrainTrigger
+from shelfsight.catalog.text import writable
 from shelfsight.errors import ConflictError, ShelfsightError
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ from shelfsight.catalog.rules import (
     changed,
     check_batch,
     check_product_id,
-    folded,
     put_kind,
     search_text,
 )
 from shelfsight.catalog.store.changes import Entry, lock, record
+from shelfsight.catalog.text import folded
 from shelfsight.database.tables import products
 from shelfsight.database.upsert import upsert
 from shelfsight.errors import ConflictError, NotFoundError, StaleWriteError
