@@ -95,6 +95,12 @@ def test_a_redirect_to_the_inside_is_refused(site: Site) -> None:
         }
 
 
+@pytest.mark.parametrize("location", ["http://[x", "//[::1", "http://a]b/"])
+def test_a_redirect_to_nothing_is_refused_in_words(site: Site, location: str) -> None:
+    site.answers["/x"] = says(302, location=location)
+    assert refusal(site.url("/x"), site.reach()) == "it redirects to what is no address of the web"
+
+
 def test_redirects_are_followed_three_times(site: Site) -> None:
     for number in range(4):
         site.answers[f"/{number}"] = says(301 + number % 3, location=f"/{number + 1}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +17,7 @@ from shelfsight.app import build_app
 from shelfsight.catalog.index import ProductIndex, longest_word
 from shelfsight.catalog.rules import ProductDetails, ProductState
 from shelfsight.catalog.search import AGAIN_AFTER_S, ProductSearch
-from shelfsight.catalog.store import products
+from shelfsight.catalog.store import channels, products
 from shelfsight.errors import PublishConflictError, UnavailableError
 from shelfsight.jobs import product_index
 from shelfsight.partners.typesense import Patience
@@ -23,10 +25,11 @@ from shelfsight.registry.lease import PRODUCT_INDEX, held
 from shelfsight.settings import TypesenseSettings
 from shelfsight.storage import open_storage
 from tests.backfill.typesense_server import API_KEY, Fault, TypesenseServer, typesense_server
-from tests.contract.catalog import MARIA
+from tests.contract.catalog import MARIA, NOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from shelfsight.database.engine import Database
@@ -165,6 +168,58 @@ def test_only_what_changed_is_written_again(
     product_index.follow(sqlite, settings)
 
     assert [each["text"] for each in server.documents(NAME).values()] == ["left alone", "butter"]
+
+
+def _make(database: Database, *ids: str, at: datetime = NOW) -> None:
+    for channel in ids:
+        with database.write() as tx:
+            channels.create(tx, channel, {"name": channel}, replace(MARIA, at=at))
+            products.put(tx, channel, {"tea": ProductDetails(name="Tea")}, MARIA)
+
+
+def test_where_nothing_changed_nothing_is_asked_for_each_channel(
+    sqlite: Database, server: TypesenseServer, settings: TypesenseSettings
+) -> None:
+    _make(sqlite, *(f"shop{number}" for number in range(20)))
+    product_index.follow(sqlite, settings)
+    before = len(server.seen)
+
+    product_index.follow(sqlite, settings)
+
+    assert server.seen[before:] == ["GET collection", "GET collection", "GET export"]
+
+
+def test_of_a_channel_that_was_deleted_nothing_stays(
+    sqlite: Database, server: TypesenseServer, settings: TypesenseSettings
+) -> None:
+    _make(sqlite, "T-1", "t1")  # which are the same to a filter of Typesense
+    product_index.follow(sqlite, settings)
+    with sqlite.write() as tx:
+        channels.delete(tx, "T-1")
+    server.fail_next(Fault.CUT_ANSWER, "delete")
+    with capture_logs() as log:
+        product_index.follow(sqlite, settings)
+    assert [entry["event"] for entry in log] == ["products_not_indexed"]
+
+    product_index.follow(sqlite, settings)
+
+    assert set(server.documents(NAME)) == {"t1:tea"}
+    assert set(server.documents(f"{NAME}_revisions")) == {"default", "t1"}
+
+
+def test_a_channel_that_was_made_again_has_none_of_the_former_products(
+    sqlite: Database, server: TypesenseServer, settings: TypesenseSettings
+) -> None:
+    _make(sqlite, "other")
+    product_index.follow(sqlite, settings)
+    with sqlite.write() as tx:
+        channels.delete(tx, "other")
+    with sqlite.write() as tx:
+        channels.create(tx, "other", {"name": "Other"}, replace(MARIA, at=NOW + timedelta(seconds=1)))
+
+    product_index.follow(sqlite, settings)
+
+    assert server.documents(NAME) == {}
 
 
 @pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_HALFWAY, Fault.CUT_ANSWER])

@@ -185,22 +185,22 @@ def test_a_schema_that_others_change_for_ever_is_given_up(client: Typesense, ser
         opened.ensure_fields(NAME, [Field(name="deleted_at", type="int64")])
 
 
-def test_ids_are_exported_whole_and_in_parts(client: Typesense) -> None:
+def test_documents_are_exported_whole_and_in_parts(client: Typesense) -> None:
     ids = [f"id-{number}" for number in range(30_000)]
     client.import_documents(NAME, _lines(*ids), Action.CREATE)
 
-    assert [each for part in client.export_ids(NAME) for each in part] == ids
+    assert [each["id"] for part in client.export_documents(NAME, ("id",)) for each in part] == ids
 
 
-def test_ids_are_exported_by_a_filter(client: Typesense) -> None:
+def test_documents_are_exported_by_a_filter(client: Typesense) -> None:
     client.ensure_fields(NAME, [Field(name="deleted_at", type="int64")])
     client.import_documents(NAME, [b'{"id":"a","name":"x","deleted_at":0}', b'{"id":"b","name":"x"}'], Action.CREATE)
 
-    assert list(client.export_ids(NAME, filter_by="deleted_at:<1")) == [["a"]]
+    assert list(client.export_documents(NAME, ("id",), filter_by="deleted_at:<1")) == [[{"id": "a"}]]
 
 
-def test_no_documents_are_no_ids(client: Typesense) -> None:
-    assert list(client.export_ids(NAME)) == []
+def test_no_documents_are_an_empty_export(client: Typesense) -> None:
+    assert list(client.export_documents(NAME, ("id",))) == []
 
 
 def test_an_export_that_breaks_off_is_no_shorter_export(client: Typesense, server: TypesenseServer) -> None:
@@ -208,7 +208,7 @@ def test_an_export_that_breaks_off_is_no_shorter_export(client: Typesense, serve
     server.fail_next(Fault.CUT_ANSWER, "export")
 
     with pytest.raises(UnavailableError, match="broke off"):
-        list(client.export_ids(NAME))
+        list(client.export_documents(NAME, ("id",)))
 
 
 def test_documents_are_searched_and_retrieved(client: Typesense) -> None:
@@ -220,12 +220,21 @@ def test_documents_are_searched_and_retrieved(client: Typesense) -> None:
     assert client.retrieve(NAME, "b/ü")["name"] == "name of b/ü"
 
 
+def test_a_document_is_deleted_and_no_other(client: Typesense) -> None:
+    client.import_documents(NAME, _lines("a", "b/ü"), Action.CREATE)
+
+    client.delete_document(NAME, "b/ü")
+
+    assert list(client.export_documents(NAME, ("id",))) == [[{"id": "a"}]]
+
+
 def test_what_is_not_there_is_not_found(client: Typesense) -> None:
     for ask in (
         lambda: client.collection("none"),
         lambda: client.retrieve(NAME, "none"),
+        lambda: client.delete_document(NAME, "none"),
         lambda: client.import_documents("none", _lines("a"), Action.UPDATE),
-        lambda: list(client.export_ids("none")),
+        lambda: list(client.export_documents("none", ("id",))),
         lambda: client.drop_collection("none"),
     ):
         with pytest.raises(NotFoundError):

@@ -6,10 +6,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin
 
 from shelfsight.catalog.images import MAX_IMAGE_BYTES, Added, Outcome, Upload
-from shelfsight.catalog.reach import Reach, checked_url, header_of, opened
+from shelfsight.catalog.reach import Reach, checked_url, header_of, opened, redirected
 from shelfsight.errors import PictureError, UnreachableError, UsageError
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def fetch(url: str, reach: Reach, *, ends_at: float = float("inf")) -> bytes:
                     location = header_of(response, b"location")
                     if response.status not in REDIRECTS or not location:
                         return picture_in(response, min(reach.max_bytes, MAX_IMAGE_BYTES))
-                url = urljoin(target, location)
+                url = redirected(target, location)
     except UnreachableError as exc:
         raise PictureError(str(exc)) from None
     raise PictureError(f"redirected more than {REDIRECTS_MOST} times")

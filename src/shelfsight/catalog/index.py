@@ -67,8 +67,9 @@ class Reached:
     channel_created_at: int
 
     def is_part_of(self, channel: Channel) -> bool:
-        """Return whether every change since then is in the channel's history."""
-        return self.channel_created_at == _microseconds(channel) and self.revision <= channel.revision
+        """Return whether all was there then, and every change since is in the channel's history."""
+        is_same = self.channel_created_at == _microseconds(channel)
+        return is_same and _INCOMPLETE < self.revision <= channel.revision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +114,7 @@ class ProductIndex:
         if word is None:
             return None
         reached = self._reached(channel_id)
-        filters = f"channel:=`{channel_id}` && deleted_at:<1"
+        filters = f"{_in_channel(channel_id)} && deleted_at:<1"
         found = self._typesense.search(self.name, {**_EXACTLY, "q": word, "filter_by": filters})
         if found["found"] > len(found["hits"]) or found.get("search_cutoff"):
             return None
@@ -137,17 +138,22 @@ class ProductIndex:
             DatabaseError: the database does not answer.
         """
         self._prepare()
+        noted = self._noted()  # before the channels: one that is made in between is not taken for gone
         for channel in _channels(database):
-            try:
-                reached = self._reached(channel.id)
-            except NotFoundError:
+            reached = noted.pop(channel.id, None)
+            if reached is not None and reached.channel_created_at != _microseconds(channel):
+                self._remove(channel.id)  # the products of another one, which had its id before
+            if reached is None or not reached.is_part_of(channel):
                 reached = None
-            if reached is not None and not reached.is_part_of(channel):
-                reached = None
+                self._note(channel.id, Reached(_INCOMPLETE, _microseconds(channel)), is_ours)
             for page, revision in _pages(database, channel, reached):
                 self._write(channel.id, page)
                 self._note(channel.id, Reached(revision, _microseconds(channel)), is_ours)
                 told(len(page))
+        for channel_id, reached in noted.items():
+            self._remove(channel_id)
+            self._note(channel_id, replace(reached, revision=_INCOMPLETE), is_ours)
+            self._typesense.delete_document(self._revisions, channel_id)
 
     def drop(self) -> None:
         """Remove what is in Typesense.
@@ -172,6 +178,23 @@ class ProductIndex:
         if noted["revision"] == _INCOMPLETE:
             raise NotFoundError(f"the products of {channel_id} are not all in Typesense")
         return Reached(noted["revision"], noted["channel_created_at"])
+
+    def _noted(self) -> dict[str, Reached]:
+        """Return how far each channel is there, by its id."""
+        fields = ("id", *(each.name for each in _REVISION_FIELDS))
+        return {
+            one["id"]: Reached(one["revision"], one["channel_created_at"])
+            for some in self._typesense.export_documents(self._revisions, fields)
+            for one in some
+        }
+
+    def _remove(self, channel_id: str) -> None:
+        """Remove a channel's products, one by one: a filter takes `T-1` and `t1` for the same."""
+        exported = self._typesense.export_documents(self.name, ("id", "channel"), filter_by=_in_channel(channel_id))
+        for document in [one for some in exported for one in some]:
+            if document["channel"] == channel_id:
+                with suppress(NotFoundError):  # it went in an attempt before
+                    self._typesense.delete_document(self.name, document["id"])
 
     def _write(self, channel_id: str, page: Sequence[Product]) -> None:
         self._import(self.name, [_document(channel_id, product) for product in page])
@@ -199,6 +222,10 @@ def longest_word(text: str) -> str | None:
     Typesense looks for one word inside others, not for several, drops signs, and divides other scripts its own way.
     """
     return max(_WORD.findall(folded(text)), key=len, default=None)
+
+
+def _in_channel(channel_id: str) -> str:
+    return f"channel:=`{channel_id}`"
 
 
 def _document(channel_id: str, product: Product) -> dict[str, str | int]:

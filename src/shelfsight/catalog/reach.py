@@ -15,7 +15,7 @@ from concurrent.futures import TimeoutError as NotInTime
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 import httpcore2
 
@@ -185,6 +185,18 @@ def checked_url(url: str, reach: Reach) -> str:
     place = f"[{host}]" if ":" in host else host
     path, query = (quote(part, safe="/%:@!$&'()*+,;=~?[]|{}^`\"<>\\") for part in (parts.path, parts.query))
     return urlunsplit((parts.scheme, place if port is None else f"{place}:{port}", path or "/", query, ""))
+
+
+def redirected(url: str, location: str) -> str:
+    """Return where an answer of `url` redirects to.
+
+    Raises:
+        UnreachableError: that is no URL.
+    """
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise UnreachableError("it redirects to what is no address of the web") from None
 
 
 def header_of(response: httpcore2.Response, name: bytes) -> str:

@@ -183,16 +183,15 @@ class Typesense:
             raise UncertainError(f"{self._at} did not answer all of the {count} lines that were imported")
         return ImportResult(count=count, refused=refused, waits=waits)
 
-    def export_ids(self, collection: str, *, filter_by: str = "") -> Iterator[list[str]]:
-        """Yield the ids of all documents, some thousands at a time, as they come.
+    def delete_document(self, collection: str, document_id: str) -> None:
+        """Remove a document.
 
         Raises:
-            NotFoundError: there is no such collection.
-            UnavailableError: the export did not start, or broke off: what came is not all.
-            PartnerError: it refuses.
+            NotFoundError: it is not there, or the collection is not.
+            UncertainError: the server did not say whether it was removed.
+            UnavailableError, PartnerError: as above.
         """
-        for documents in self.export_documents(collection, ("id",), filter_by=filter_by):
-            yield [document["id"] for document in documents]
+        self._write("DELETE", _document_path(collection, document_id), None)
 
     def export_documents(
         self, collection: str, fields: Sequence[str], *, filter_by: str = ""
@@ -242,7 +241,7 @@ class Typesense:
             UnavailableError: the server does not answer.
             PartnerError: it refuses.
         """
-        return self._json(self._read("GET", f"{_path(collection)}/documents/{quote(document_id, safe='')}"))
+        return self._json(self._read("GET", _document_path(collection, document_id)))
 
     def _missing(self, collection: str, fields: Sequence[Field]) -> list[Field]:
         there = {each["name"]: each["type"] for each in self.collection(collection)["fields"]}
@@ -362,6 +361,10 @@ class _LaggingError(UnavailableError):
 
 def _path(collection: str) -> str:
     return f"/collections/{quote(collection, safe='')}"
+
+
+def _document_path(collection: str, document_id: str) -> str:
+    return f"{_path(collection)}/documents/{quote(document_id, safe='')}"
 
 
 def _no_address(url: str) -> UsageError:

@@ -202,6 +202,21 @@ def test_a_product_created_between_the_look_and_the_default_keeps_its_own_values
     assert counts(report)["default_set_count"] == 8
 
 
+def test_what_was_refused_and_is_taken_at_the_next_look_is_told_as_taken(shop: Shop, store: SqlCheckpoints) -> None:
+    orphan = min(key for key in shop.documents if key not in shop.rows())
+    shop.typesense.refused_ids = {orphan}
+
+    def create(call: int) -> None:
+        if call == 1:  # the default was refused just before
+            shop.typesense.refused_ids = set()
+            shop.do("INSERT INTO public.products VALUES (%s, 'late', '2026-01-01', NULL)", int(orphan))
+
+    with meanwhile(Products, "lines_of", create):
+        report = run(shop, store, page_size=100)
+    assert shop.documents[orphan]["created_at"] == 1767225600
+    assert (report.outcome, report.exit_code) == ("finished", 0)
+
+
 def test_a_document_deleted_meanwhile_does_not_come_back(shop: Shop, store: SqlCheckpoints) -> None:
     orphan = min(key for key in shop.documents if key not in shop.rows())
 

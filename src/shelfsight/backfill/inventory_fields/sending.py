@@ -83,8 +83,10 @@ def settle(typesense: Typesense, products: Products, ids: Sequence[str], *, phas
         if not changed:
             break
         result = _import(typesense, b"\n".join(changed.values()))
-        keys = list(changed)
-        refusals |= {keys[position]: refusal for position, refusal in result.refused.items()}
+        for position, key in enumerate(changed):
+            refusals.pop(key, None)  # it may have been refused for what its row said before
+            if position in result.refused:
+                refusals[key] = result.refused[position]
         said |= changed
         waits += result.waits
     taken = [one for one in ids if one not in refusals]
