@@ -91,6 +91,15 @@ def test_events_concern_the_channels_they_name_or_all() -> None:
     }
 
 
+def test_a_channel_that_is_named_and_meant_with_all_others_has_both() -> None:
+    many = [str(number) for number in range(NAMED_MOST)]
+    happened = [happening(*many), happening("more", channels=("2", "2"))]
+    assert wanted_by(happened, ["2", "4"], own_user="1") == {
+        "2": Wanted(everything=True),
+        "4": Wanted(products=frozenset(many)),
+    }
+
+
 def test_our_own_changes_are_nothing_new_and_nobodys_are() -> None:
     happened = [happening("7", user="1"), happening("8", user=None)]
     assert wanted_by(happened, ["2"], own_user="1") == {"2": Wanted(products=frozenset({"8"}))}

@@ -10,7 +10,9 @@ from sqlalchemy import select, update
 
 from shelfsight.database.tables import channels, vendure_channels
 from shelfsight.errors import VendureError
+from shelfsight.partners.vendure import documents
 from shelfsight.partners.vendure.channels import model_fields, set_model_fields
+from shelfsight.partners.vendure.client import VendureClient
 from shelfsight.registry.lease import kept
 from shelfsight.registry.publish import Order, Registry, publish
 from shelfsight.registry.versions import roll_back
@@ -21,6 +23,7 @@ from shelfsight.vendure.deploy_channel import find_channel
 from shelfsight.vendure.deploy_check import check_deployed
 from shelfsight.vendure.mirror import mirror, model_files, tell
 from shelfsight.vendure.versions import list_versions
+from shelfsight.vendure.versions import roll_back as roll_back_there
 from tests.vendure.connected import CHANNEL, ConnectedShop, make_shop
 from tests.vendure.models import model_files as some_model
 from tests.vendure.models import written
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
     from shelfsight.database.engine import Database
     from shelfsight.partners.vendure.records import ModelFields
     from tests.vendure.server import VendureServer
+
+
+_CHANGED = "query($id: ID!) { channel(id: $id) { updatedAt } }"
 
 
 class Mirrored:
@@ -63,6 +69,23 @@ class Mirrored:
         """Do what is due."""
         assert self.is_due
         tell(self.shop, CHANNEL)
+
+    def overwrite(self, **fields: Any) -> None:
+        """Let somebody write fields of the channel in Vendure."""
+        set_model_fields(self.shop.vendure.admin, self._there, replace(self.fields, **fields))
+
+    def look(self) -> None:
+        """Do what is due when it is time to look at Vendure."""
+        assert not self.is_due
+        self.shop.find_vendure()
+        self.tell()
+        assert not self.is_due
+
+    @property
+    def changed_at(self) -> str:
+        """When the channel was last written in Vendure."""
+        found = self.shop.vendure.ask(_CHANGED, id=self.shop.there.id)
+        return str(found["updatedAt"])
 
     @property
     def is_due(self) -> bool:
@@ -250,6 +273,82 @@ def test_a_bug_of_ours_is_not_tried_again_every_second(mirrored: Mirrored, monke
     mirrored.tell()
     assert not mirrored.is_due
     assert mirror_error(mirrored) == "Shelfsight failed (ZeroDivisionError)"
+
+
+def test_a_field_that_somebody_clears_there_is_set_again(mirrored: Mirrored) -> None:
+    version = mirrored.publish()
+    mirrored.tell()
+    deployed = mirrored.fields
+    for lost in ("version", "base_url", "last_trained", "model_id", "weights_id", "metadata_id"):
+        mirrored.overwrite(**{lost: None})
+        mirrored.look()
+        assert mirrored.fields == deployed, lost
+    assert mirrored.versions() == [(version, True)]
+
+
+def test_without_deploying_whatever_somebody_writes_there_is_set_again(mirrored: Mirrored) -> None:
+    mirrored.shop.connect(deploys=False)
+    mirrored.publish()
+    mirrored.tell()
+    told = mirrored.fields
+    mirrored.overwrite(version="v9", base_url=None, last_trained=None, status="failed")
+    mirrored.look()
+    assert mirrored.fields == told
+
+
+@pytest.mark.parametrize("deploys", [True, False])
+def test_where_nothing_differs_nothing_is_written(mirrored: Mirrored, deploys: bool) -> None:
+    mirrored.shop.connect(deploys=deploys)
+    mirrored.publish()
+    mirrored.tell()
+    before = mirrored.changed_at
+    mirrored.look()
+    assert mirrored.changed_at == before
+    mirrored.overwrite(status="failed")
+    mirrored.look()
+    assert mirrored.changed_at > before
+
+
+def test_another_version_that_somebody_makes_active_there_stays(mirrored: Mirrored) -> None:
+    first = mirrored.publish()
+    mirrored.tell()
+    mirrored.publish()
+    mirrored.tell()
+    admin = mirrored.shop.vendure.admin
+    roll_back_there(admin, find_channel(admin, mirrored.shop.there.id))
+    mirrored.overwrite(status="training")
+    mirrored.look()
+    assert (mirrored.fields.version, mirrored.fields.status) == (first, "ready")
+
+
+def test_a_look_is_one_query(mirrored: Mirrored, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirrored.publish()
+    mirrored.tell()
+    asked: list[str] = []
+    query = VendureClient.query
+
+    def counted(self: VendureClient, document: str, *given: Any, **more: Any) -> Any:
+        asked.append(document)
+        return query(self, document, *given, **more)
+
+    monkeypatch.setattr(VendureClient, "query", counted)
+    mirrored.look()
+    assert asked == [documents.CHANNEL_MODEL]
+
+
+def test_a_look_that_fails_is_noted_and_tried_again(mirrored: Mirrored, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any) -> None:
+        raise VendureError("not now")
+
+    version = mirrored.publish()
+    mirrored.tell()
+    mirrored.overwrite(version=None)
+    monkeypatch.setattr(mirror_module, "model_fields", refused)
+    mirrored.look()
+    assert mirror_error(mirrored) == "not now"
+    monkeypatch.undo()
+    mirrored.look()
+    assert (mirrored.fields.version, mirror_error(mirrored)) == (version, "")
 
 
 def mirror_error(mirrored: Mirrored) -> str:

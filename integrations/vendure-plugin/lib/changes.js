@@ -10,8 +10,11 @@ const {
   ProductVariantEvent,
 } = require('@vendure/core');
 
-/** Most product ids in one request, which keeps a job's data well below the 64 KB that MySQL gives it. */
+/** Most ids in one request, which keeps a job's data well below the 64 KB that MySQL gives it. */
 const IDS_MOST = 500;
+
+/** Most channels that Shelfsight takes in one event. */
+const CHANNELS_MOST = 1_000;
 
 /**
  * Something that happened to products, or to a channel.
@@ -19,7 +22,7 @@ const IDS_MOST = 500;
  * @property {'product' | 'variant' | 'productChannel' | 'assetChannel' | 'channel'} kind
  * @property {string} action
  * @property {import('@vendure/core').ID[]} productIds
- * @property {import('@vendure/core').ID[] | null} channelIds null = whichever have the product
+ * @property {import('@vendure/core').ID[] | null} channelIds null = whichever have the product, or too many to name
  */
 
 /**
@@ -57,7 +60,8 @@ function changeOf(event, shownOn = []) {
   const productIds =
     kind === 'productChannel' ? [event.entity.id] : kind === 'variant' ? [productOf(event.entity)] : shownOn;
   if (productIds.length === 0) return null;
-  return { kind, action: event.type, productIds, channelIds: event.channelIds };
+  const channelIds = event.channelIds.length > CHANNELS_MOST ? null : event.channelIds;
+  return { kind, action: event.type, productIds, channelIds };
 }
 
 /**
@@ -139,12 +143,12 @@ function slices(ids) {
   );
 }
 
-/** @param {{ productIds: string[] }[]} events */
+/** @param {{ productIds: string[], channelIds: string[] | null }[]} events */
 function requests(events) {
   const found = [];
   let room = 0;
   for (const event of events) {
-    const size = Math.max(1, event.productIds.length);
+    const size = event.productIds.length + (event.channelIds?.length ?? 0);
     if (size > room) {
       found.push(/** @type {object[]} */ ([]));
       room = IDS_MOST;
@@ -155,4 +159,4 @@ function requests(events) {
   return found;
 }
 
-module.exports = { Changes, IDS_MOST, LISTENED, changeOf, concernsPicture };
+module.exports = { CHANNELS_MOST, Changes, IDS_MOST, LISTENED, changeOf, concernsPicture };

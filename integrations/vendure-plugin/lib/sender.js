@@ -20,7 +20,8 @@ const { Inject, Injectable } = require('@nestjs/common');
 const { In } = require('typeorm');
 const { __decorate, __param } = require('tslib');
 const { Changes, LISTENED, changeOf, concernsPicture } = require('./changes');
-const { encoderOf } = require('./ids');
+const { gathered, located, toLocate } = require('./channels');
+const { decoderOf, encoderOf } = require('./ids');
 const { InsertSubscriber } = require('./inserts');
 const { RETRIES_MOST, pauseMs, refusedForGood, tooOld } = require('./retrying');
 const { CONTEXT, SHELFSIGHT } = require('./tokens');
@@ -28,6 +29,9 @@ const { CONTEXT, SHELFSIGHT } = require('./tokens');
 const QUEUE = 'shelfsight';
 const GATHER_MS = 1000;
 const TIMEOUT_MS = 30_000;
+
+/** Most rows of products and channels that are read for a request: 500 products in 200 channels each. */
+const ROWS_MOST = 100_000;
 
 /** Longer than a job may take, a pause included: one that has run for so long belongs to a process that was killed. */
 const ABANDONED_MS = 20 * 60_000;
@@ -55,6 +59,7 @@ class Sender {
     this.connection = connection;
     this.strategy = config.jobQueueOptions.jobQueueStrategy;
     this.encode = encoderOf(config);
+    this.decode = decoderOf(config);
   }
 
   async start() {
@@ -150,7 +155,7 @@ class Sender {
     try {
       const answer = await this.shelfsight.post(
         '/events',
-        { events },
+        { events: await this.#located(events) },
         { id, timeoutMs: TIMEOUT_MS, signal: this.#stopping.signal },
       );
       this.#failures = 0;
@@ -164,6 +169,29 @@ class Sender {
       await this.#pause(pauseMs(this.#failures, Math.random()));
       throw error;
     }
+  }
+
+  /** Nothing waits for it: of events whose channels cannot be looked up, Shelfsight looks for itself. */
+  async #located(events) {
+    const rows = await this.#channelsOf(toLocate(events)).catch((error) => (logged(error), []));
+    return located(events, gathered(rows, ROWS_MOST));
+  }
+
+  /** Those of now: of a product that has joined one or left one since, an event of its own tells. */
+  async #channelsOf(productIds) {
+    if (productIds.length === 0) return [];
+    const rows = await this.connection
+      .getRepository(Product)
+      .createQueryBuilder('product')
+      .innerJoin('product.channels', 'channel')
+      .select('product.id', 'productId')
+      .addSelect('channel.id', 'channelId')
+      .where('product.id IN (:...ids)', { ids: productIds.map(this.decode) })
+      .orderBy('product.id')
+      .addOrderBy('channel.id')
+      .limit(ROWS_MOST)
+      .getRawMany();
+    return rows.map((row) => ({ productId: this.encode(row.productId), channelId: this.encode(row.channelId) }));
   }
 
   /** Here, and not by the queue's own back-off, which every shop sets as it likes and is a second by default. */

@@ -48,7 +48,7 @@ const schema = parse(`
   }
 
   extend type Mutation {
-    "Starts a training of a channel's model; where one is running already, that one comes back"
+    "Asks for a training of a channel's model; where one waits already, that one comes back"
     trainModelForChannel(channelId: ID!): ModelTraining!
   }
 `);

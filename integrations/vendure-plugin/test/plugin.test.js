@@ -4,7 +4,7 @@ const assert = require('node:assert/strict');
 const { after, before, beforeEach, describe, test } = require('node:test');
 const { Receiver, SECRET, TRAINING } = require('./support/receiver');
 const { Shop, csvOf } = require('./support/shop');
-const { Admin, Vendure, dropDatabase, newDatabase } = require('./support/vendure');
+const { Admin, Vendure, dropDatabase, newDatabase, sql } = require('./support/vendure');
 
 const TRAIN =
   'mutation ($id: ID!) { trainModelForChannel(channelId: $id) { id status stage done total version error requestedBy createdAt endedAt message } }';
@@ -167,11 +167,43 @@ describe('events', { concurrency: true }, () => {
     const id = await shop.product();
     await shop.updateProduct({ id, enabled: false });
     await admin.ask('mutation ($id: ID!) { deleteProduct(id: $id) { result } }', { id });
-    const { userId, channelIds } = await receiver.event('product', 'created', id);
-    assert.equal(channelIds, null);
+    const { userId } = await receiver.event('product', 'created', id);
     assert.equal(userId, (await admin.ask('{ me { id } }')).me.id);
     await receiver.event('product', 'updated', id);
     await receiver.event('product', 'deleted', id);
+  });
+
+  test('what happens to a product and its variants names the channels that have it, also when they are deleted', async () => {
+    const [mine, other] = [await shop.channel(), await shop.channel()];
+    const [id, elsewhere] = [await shop.product(), await shop.product()];
+    await shop.assignProduct(elsewhere, other.id);
+    const variant = await shop.variant(id);
+    await shop.assignProduct(id, mine.id);
+    const since = receiver.events.length;
+    await shop.updateProduct({ id, enabled: false });
+    await shop.updateVariant({ id: variant, price: 250 });
+    await shop.updateProduct({ id: elsewhere, enabled: false });
+    assert.deepEqual((await receiver.event('product', 'updated', id, since)).channelIds, ['1', mine.id]);
+    assert.deepEqual((await receiver.event('variant', 'updated', id, since)).channelIds, ['1', mine.id]);
+    assert.deepEqual((await receiver.event('product', 'updated', elsewhere, since)).channelIds, ['1', other.id]);
+    await admin.ask('mutation ($id: ID!) { deleteProduct(id: $id) { result } }', { id });
+    assert.deepEqual((await receiver.event('product', 'deleted', id, since)).channelIds, ['1', mine.id]);
+  });
+
+  test('a product that is made in one channel, and put into another at once, is told of in both', async () => {
+    const [mine, other] = [await shop.channel(), await shop.channel()];
+    const input = { translations: [{ languageCode: 'en', name: 'both', slug: 'both', description: '' }] };
+    const { data } = await admin.answer(
+      'mutation ($input: CreateProductInput!) { createProduct(input: $input) { id } }',
+      { input },
+      mine.token,
+    );
+    const { id } = data.createProduct;
+    await shop.assignProduct(id, other.id);
+    const made = await receiver.event('product', 'created', id);
+    const assigned = await receiver.event('productChannel', 'assigned', id);
+    assert.ok(['1', mine.id].every((one) => made.channelIds.includes(one)));
+    assert.deepEqual(assigned.channelIds, [other.id]);
   });
 
   test('a variant that is made, changed in price, and deleted', async () => {
@@ -258,7 +290,7 @@ describe('events', { concurrency: true }, () => {
     const { products } = await admin.ask(
       '{ products(options: { filter: { slug: { eq: "imported" } } }) { items { id } } }',
     );
-    await receiver.event('product', 'created', products.items[0].id);
+    assert.deepEqual((await receiver.event('product', 'created', products.items[0].id)).channelIds, ['1']);
   });
 });
 
@@ -315,6 +347,40 @@ describe('requests', () => {
     await receiver.event('product', 'created', id);
     assert.equal(receiver.requests[0].id, refused.id);
     assert.deepEqual(receiver.requests[0].body, refused.body);
+  });
+
+  test('what is sent late names the channels of then, and none of a product that is gone altogether', async () => {
+    const [id, gone] = [await shop.product(), await shop.product()];
+    const channel = await shop.channel();
+    await settled();
+    receiver.reset();
+    receiver.answers['/events'] = () => [503, {}];
+    await shop.updateProduct({ id, enabled: false });
+    await shop.updateProduct({ id: gone, enabled: false });
+    const refused = await receiver.until(() => receiver.requests.find((one) => one.path === '/events'), 'an attempt');
+    assert.deepEqual(refused.body.events[0].channelIds, ['1']);
+    await shop.assignProduct(id, channel.id);
+    await sql(database, 'DELETE FROM product_channels_channel WHERE "productId" = $1', [gone]);
+    receiver.reset();
+    assert.deepEqual((await receiver.event('product', 'updated', id)).channelIds, ['1', channel.id]);
+    assert.equal((await receiver.event('product', 'updated', gone)).channelIds, null);
+    assert.deepEqual((await receiver.event('productChannel', 'assigned', id)).channelIds, [channel.id]);
+  });
+
+  test('an event whose channels cannot be looked up is sent all the same, and names none', async () => {
+    const id = await shop.product();
+    await settled();
+    receiver.reset();
+    receiver.answers['/events'] = () => [503, {}];
+    await shop.updateProduct({ id, enabled: false });
+    await receiver.until(() => receiver.requests.find((one) => one.path === '/events'), 'an attempt');
+    await sql(database, 'ALTER TABLE product_channels_channel RENAME TO elsewhere');
+    try {
+      receiver.reset();
+      assert.equal((await receiver.event('product', 'updated', id)).channelIds, null);
+    } finally {
+      await sql(database, 'ALTER TABLE elsewhere RENAME TO product_channels_channel');
+    }
   });
 
   test('what Shelfsight will never take does not hold up the rest', async () => {

@@ -3,8 +3,9 @@
 const assert = require('node:assert/strict');
 const { describe, test } = require('node:test');
 const { ShelfsightPlugin } = require('..');
-const { preBootstrapConfig, resetConfig } = require('@vendure/core');
-const { Changes, IDS_MOST } = require('../lib/changes');
+const { Asset, ChangeChannelEvent, RequestContext, preBootstrapConfig, resetConfig } = require('@vendure/core');
+const { CHANNELS_MOST, Changes, IDS_MOST, changeOf } = require('../lib/changes');
+const { IN_REQUEST_MOST, gathered, located, toLocate } = require('../lib/channels');
 const { channelFields } = require('../lib/fields');
 const { checkOptions } = require('../lib/options');
 const { pauseMs, refusedForGood, tooOld } = require('../lib/retrying');
@@ -154,6 +155,71 @@ describe('changes', () => {
         [null, ['8']],
       ],
     );
+  });
+});
+
+describe('channels', () => {
+  const event = { kind: 'product', action: 'updated', productIds: ['7'], channelIds: null, userId: '1', at: 'then' };
+  const many = (count) => Array.from({ length: count }, (_, n) => `${n}`);
+
+  test('each product is looked up once, and none whose event says where it is or was', () => {
+    const events = [
+      { ...event, productIds: ['7', '8'] },
+      { ...event, action: 'created' },
+      { ...event, action: 'deleted', productIds: ['9'] },
+      { ...event, kind: 'productChannel', action: 'assigned', productIds: ['10'], channelIds: ['2'] },
+      { ...event, kind: 'assetChannel', action: 'removed', productIds: ['11'] },
+    ];
+    assert.deepEqual(toLocate(events), ['7', '8', '9']);
+    const here = new Map(many(12).map((id) => [id, ['1']]));
+    assert.deepEqual(located(events, here).slice(3), events.slice(3));
+  });
+
+  test('an event is divided by channels, and nobody knows where a product is that was not found', () => {
+    const channelsOf = new Map([
+      ['7', ['1', '2']],
+      ['8', ['1']],
+      ['9', ['1', '2']],
+    ]);
+    const told = located([{ ...event, productIds: ['7', '8', '9', '10', '11'] }], channelsOf);
+    assert.deepEqual(told, [
+      { ...event, productIds: ['7', '9'], channelIds: ['1', '2'] },
+      { ...event, productIds: ['8'], channelIds: ['1'] },
+      { ...event, productIds: ['10', '11'] },
+    ]);
+  });
+
+  test('more channels than Shelfsight takes are not named, in one event or in all', () => {
+    const channelsOf = new Map([
+      ['7', many(CHANNELS_MOST + 1)],
+      ['8', many(CHANNELS_MOST)],
+    ]);
+    const full = IN_REQUEST_MOST / CHANNELS_MOST;
+    const events = Array.from({ length: full + 1 }, () => ({ ...event, productIds: ['8'] }));
+    const named = located([event, ...events], channelsOf).map((one) => one.channelIds?.length);
+    assert.deepEqual(named, [undefined, ...Array.from({ length: full }, () => CHANNELS_MOST), undefined]);
+  });
+
+  test('of a product whose rows may not all have been read nobody knows', () => {
+    const rows = ['1', '2', '3'].map((channelId) => ({ productId: channelId === '3' ? '8' : '7', channelId }));
+    const seven = ['7', ['1', '2']];
+    const eight = ['8', ['3']];
+    assert.deepEqual([...gathered(rows, 4)], [seven, eight]);
+    assert.deepEqual([...gathered(rows, 3)], [seven]);
+    assert.deepEqual([...gathered([], 3)], []);
+  });
+
+  test('a picture that leaves more channels than can be named is looked for in all, and does not fill a job', () => {
+    const leaving = (count) =>
+      new ChangeChannelEvent(RequestContext.empty(), new Asset({ id: 1 }), many(count), 'removed', Asset);
+    assert.equal(changeOf(leaving(CHANNELS_MOST), ['7']).channelIds.length, CHANNELS_MOST);
+    assert.equal(changeOf(leaving(CHANNELS_MOST + 1), ['7']).channelIds, null);
+    const changes = new Changes();
+    for (const userId of ['1', '2']) {
+      const channelIds = many(IDS_MOST);
+      changes.add({ kind: 'assetChannel', action: 'removed', productIds: ['7'], channelIds, userId }, AT);
+    }
+    assert.equal(changes.drain().length, 2);
   });
 });
 

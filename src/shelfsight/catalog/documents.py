@@ -59,8 +59,8 @@ class ChannelDocument(ApiDocument):
     time_zone: str
     visibility: Visibility
     release_policy: ReleasePolicy
-    accuracy_threshold: float | None
-    learn_from_corrections: bool
+    accuracy_threshold: float | None = Field(description="Kept, and without effect yet")
+    learn_from_corrections: bool = Field(description="Kept, and without effect yet")
 
     @classmethod
     def of(cls, channel: Channel, *, with_token: bool) -> "ChannelDocument":

@@ -111,8 +111,8 @@ class ChannelSettings:
             model yet.
         model_version: the stable version, such as `v1.4.2`; kept by the database.
         model_last_trained: when a training last ended well (UTC).
-        accuracy_threshold: accuracy on devices, 0..1, below which `accuracy` triggers a training.
-        learn_from_corrections: whether corrected pictures become training images.
+        accuracy_threshold: accuracy on devices, 0..1, below which `accuracy` triggers one; nothing reads it yet.
+        learn_from_corrections: whether corrected pictures become training images; nothing reads it yet.
     """
 
     model_base_url: str | None = None

@@ -12,7 +12,7 @@ from shelfsight.vendure.rules import NAMED_MOST
 from shelfsight.webhooks.rules import headers_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 TOLERANCE = timedelta(minutes=5)
 """How far the sender's clock and ours may be apart, as Standard Webhooks 1.0.0 proposes."""
@@ -75,14 +75,21 @@ def wanted_by(happenings: Iterable[Happening], channels: Iterable[str], *, own_u
         channels: ids of those that are connected.
     """
     seen = [one for one in happenings if one.user != own_user]
-    found = {}
-    for channel in channels:
-        mine = [one for one in seen if one.channels is None or channel in one.channels]
-        products = frozenset(product for one in mine for product in one.products)
-        everything = len(products) > NAMED_MOST or any(one.kind == _CHANNEL for one in mine)
-        if everything or products:
-            found[channel] = Wanted(products=frozenset() if everything else products, everything=everything)
-    return found
+    anywhere = [one for one in seen if one.channels is None]
+    named: dict[str, list[Happening]] = {}
+    for one in seen:
+        for channel in frozenset(one.channels or ()):
+            named.setdefault(channel, []).append(one)
+    everywhere = _wanted(anywhere)  # made once: there may be thousands of channels
+    found = {one: _wanted([*anywhere, *named[one]]) if one in named else everywhere for one in channels}
+    return {channel: wanted for channel, wanted in found.items() if wanted != Wanted()}
+
+
+def _wanted(happenings: Collection[Happening]) -> Wanted:
+    products = frozenset(product for one in happenings for product in one.products)
+    if len(products) > NAMED_MOST or any(one.kind == _CHANNEL for one in happenings):
+        return Wanted(everything=True)
+    return Wanted(products=products)
 
 
 def requester(name: str) -> str:

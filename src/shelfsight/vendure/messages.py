@@ -10,7 +10,7 @@ from shelfsight.errors import AuthenticationError, NotFoundError
 from shelfsight.jobs import requests
 from shelfsight.jobs import store as trainings
 from shelfsight.jobs.requests import Asker
-from shelfsight.vendure import store
+from shelfsight.vendure import mirror_store, store
 from shelfsight.vendure.message_rules import is_genuine, requester, wanted_by
 from shelfsight.vendure.rules import ACTOR
 
@@ -54,6 +54,7 @@ def note_happenings(database: Database, server: Server, message_id: str, happene
         for theirs, wanted in wanted_by(happened, mine, own_user=server.user_id).items():
             if wanted.everything:
                 store.scan_now(tx, [mine[theirs]], now)
+                mirror_store.look_soon(tx, [mine[theirs]], now)
             else:
                 store.want(tx, mine[theirs], sorted(wanted.products), now)
     return True

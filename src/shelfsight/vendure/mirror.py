@@ -1,6 +1,7 @@
 """Lets a channel's fields in Vendure follow the channel here: status, version, and files where models are deployed.
 
 It compares, and writes what differs: nothing is lost by a worker that dies, and of many changes the last one counts.
+From time to time, and soon after somebody has changed the channel there, it compares with what is really there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import structlog
 from shelfsight.database import clock
 from shelfsight.errors import PublishConflictError, ShelfsightError
 from shelfsight.partners.vendure.channels import model_fields, set_model_fields
+from shelfsight.partners.vendure.records import VendureChannel
 from shelfsight.registry.layout import version_folder
 from shelfsight.registry.lease import kept
 from shelfsight.vendure import mirror_store as store
@@ -23,13 +25,13 @@ from shelfsight.vendure.deploy import ModelFiles, deploy
 from shelfsight.vendure.deploy_channel import find_channel
 from shelfsight.vendure.deploy_files import weight_names
 from shelfsight.vendure.rounds import Work
-from shelfsight.vendure.rules import mirror_lease, reason_of, retry_after
+from shelfsight.vendure.rules import SCAN_EVERY, mirror_lease, reason_of, retry_after
 from shelfsight.vendure.versions import clean_up
 
 if TYPE_CHECKING:
     from shelfsight.catalog.images import Stores
     from shelfsight.partners.vendure.client import VendureClient
-    from shelfsight.partners.vendure.records import VendureChannel
+    from shelfsight.partners.vendure.records import ModelFields
     from shelfsight.registry.lease import Lease
     from shelfsight.storage import Storage
     from shelfsight.vendure.mirror_store import Mirrored
@@ -70,7 +72,7 @@ def tell(stores: Stores, channel: str) -> None:
         else:
             with stores.database.write() as tx:
                 lease.check(tx)
-                store.note_told(tx, channel, mirrored.now)
+                store.note_told(tx, channel, mirrored, again_at=clock.now(tx) + SCAN_EVERY)
 
 
 def _note_failed(channel: str, mirrored: Mirrored, error: Exception, lease: Lease) -> None:
@@ -88,15 +90,29 @@ def _note_failed(channel: str, mirrored: Mirrored, error: Exception, lease: Leas
 def _tell(stores: Stores, channel: str, mirrored: Mirrored) -> None:
     with stores.database.read() as tx:
         connected = connections.get(tx, channel)
+    is_new = mirrored.now.version != mirrored.told.version
     with client_of(connected.server) as client:
+        if mirrored.now == mirrored.told:
+            if _is_so_there(client, connected, mirrored):
+                return
+            _log.warning("vendure_fields_overwritten", channel=channel)
         there = find_channel(client, connected.vendure_channel, key_token=connected.token)
-        is_new = mirrored.now.version != mirrored.told.version
-        version = mirrored.now.version if connected.deploys and is_new else None
+        before = model_fields(client, there)
+        version = mirrored.now.version if connected.deploys and (is_new or not _is_whole(before)) else None
         if version is not None:
             _deploy(stores.storage, client, connected, there, version)
-        _set_fields(client, there, connected, mirrored)
+            before = model_fields(client, there)
+        set_model_fields(client, there, _wanted(before, connected, mirrored), before=before)
         if version is not None:
             clean_up(client, there, keep=KEPT)
+
+
+def _is_so_there(client: VendureClient, connected: ConnectedChannel, mirrored: Mirrored) -> bool:
+    """Return whether the fields are as they are to be, by one query: who we are there would name all our channels."""
+    channel = VendureChannel(id=connected.vendure_channel, code="", token=connected.token, permissions=None)
+    fields = model_fields(client, channel)
+    is_lost = connected.deploys and mirrored.now.version is not None and not _is_whole(fields)
+    return not is_lost and fields == _wanted(fields, connected, mirrored)
 
 
 def _deploy(
@@ -124,17 +140,21 @@ def model_files(storage: Storage, channel: str, version: str) -> ModelFiles:
     )
 
 
-def _set_fields(
-    client: VendureClient, there: VendureChannel, connected: ConnectedChannel, mirrored: Mirrored
-) -> None:
-    """Set the fields that say how the channel is; where models are deployed, by whomever, those of the model stay."""
-    before = model_fields(client, there)
+def _is_whole(fields: ModelFields) -> bool:
+    """Return whether fields say all that a deployment does; of which version, is for whoever deployed it."""
+    said = (fields.base_url, fields.version, fields.last_trained)
+    return all((*said, fields.model_id, fields.weights_id, fields.metadata_id))
+
+
+def _wanted(before: ModelFields, connected: ConnectedChannel, mirrored: Mirrored) -> ModelFields:
+    """Return what says how a channel is; where models are deployed, by whomever, the model's fields stay."""
     wanted = replace(before, status=mirrored.now.status)
-    if not connected.deploys and not before.ids:
-        wanted = replace(
-            wanted,
-            version=mirrored.now.version,
-            last_trained=mirrored.now.trained_at,
-            base_url=mirrored.base_url and f"{mirrored.base_url.rstrip('/')}/model.json",
-        )
-    set_model_fields(client, there, wanted, before=before)
+    if connected.deploys or before.ids:
+        return wanted
+    at = mirrored.now.trained_at
+    return replace(
+        wanted,
+        version=mirrored.now.version,
+        last_trained=at and at.replace(microsecond=at.microsecond // 1000 * 1000),  # as Vendure keeps it
+        base_url=mirrored.base_url and f"{mirrored.base_url.rstrip('/')}/model.json",
+    )

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import and_, case, literal, or_, select, update
 
 from shelfsight.database.tables import channels, vendure_channels
 from shelfsight.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from sqlalchemy import Connection
+
+LOOK_AFTER = timedelta(seconds=10)
+"""How soon after a change there its fields are looked at: no sooner, lest two that disagree never rest."""
 
 _ERROR_MOST = 500
 
@@ -33,25 +38,29 @@ class Mirrored:
 
     Attributes:
         base_url: where devices download models from, here.
+        due_at: when Vendure is to be looked at, None = now.
         attempts: that failed since one that did not.
     """
 
     now: Standing
     told: Standing
     base_url: str | None
+    due_at: datetime | None
     attempts: int
 
 
 def due_channels(tx: Connection, now: datetime) -> list[str]:
-    """Return the connected channels that are not as Vendure was told, and may be told now."""
+    """Return the connected channels that are not as Vendure was told, then those that it is time to look at there."""
     differs = or_(
         channels.c.model_training_status.is_distinct_from(vendure_channels.c.mirrored_status),
         channels.c.model_version.is_distinct_from(vendure_channels.c.mirrored_version),
         channels.c.model_last_trained.is_distinct_from(vendure_channels.c.mirrored_trained),
     )
-    may = or_(vendure_channels.c.mirror_at.is_(None), vendure_channels.c.mirror_at <= now)
+    is_time = or_(vendure_channels.c.mirror_at.is_(None), vendure_channels.c.mirror_at <= now)
+    waits = vendure_channels.c.mirror_attempts > 0  # after a failure
     found = select(channels.c.id).join(vendure_channels, vendure_channels.c.channel_id == channels.c.id)
-    return list(tx.scalars(found.where(differs, may).order_by(channels.c.id)))
+    urgency = (waits, differs.desc(), vendure_channels.c.mirror_at, channels.c.id)
+    return list(tx.scalars(found.where(or_(is_time, and_(differs, ~waits))).order_by(*urgency)))
 
 
 def errors(tx: Connection) -> dict[str, str]:
@@ -75,6 +84,7 @@ def get(tx: Connection, channel_id: str) -> Mirrored:
         vendure_channels.c.mirrored_status,
         vendure_channels.c.mirrored_version,
         vendure_channels.c.mirrored_trained,
+        vendure_channels.c.mirror_at,
         vendure_channels.c.mirror_attempts,
     )
     found = select(*columns).join(vendure_channels, vendure_channels.c.channel_id == channels.c.id)
@@ -85,19 +95,30 @@ def get(tx: Connection, channel_id: str) -> Mirrored:
         now=Standing(status=row.model_training_status, version=row.model_version, trained_at=row.model_last_trained),
         told=Standing(status=row.mirrored_status, version=row.mirrored_version, trained_at=row.mirrored_trained),
         base_url=row.model_base_url,
+        due_at=row.mirror_at,
         attempts=row.mirror_attempts,
     )
 
 
-def note_told(tx: Connection, channel_id: str, standing: Standing) -> None:
-    """Write what Vendure was told."""
+def look_soon(tx: Connection, channel_ids: Collection[str], now: datetime) -> None:
+    """Let it be seen what these channels say in Vendure, for somebody has changed them there."""
+    at, due_at = now + LOOK_AFTER, vendure_channels.c.mirror_at
+    may_be_looking = or_(due_at.is_(None), due_at <= now)  # too early to see the change
+    mine = vendure_channels.c.channel_id.in_(list(channel_ids))
+    tx.execute(update(vendure_channels).where(mine, or_(may_be_looking, due_at > at)).values(mirror_at=at))
+
+
+def note_told(tx: Connection, channel_id: str, mirrored: Mirrored, *, again_at: datetime) -> None:
+    """Write what Vendure was told, and when to look again; what was asked for meanwhile is still to be done."""
+    due_at = vendure_channels.c.mirror_at
+    is_asked = due_at.is_distinct_from(literal(mirrored.due_at, due_at.type))
     values = {
-        "mirrored_status": standing.status,
-        "mirrored_version": standing.version,
-        "mirrored_trained": standing.trained_at,
+        "mirrored_status": mirrored.now.status,
+        "mirrored_version": mirrored.now.version,
+        "mirrored_trained": mirrored.now.trained_at,
         "mirror_error": None,
         "mirror_attempts": 0,
-        "mirror_at": None,
+        "mirror_at": case((is_asked, due_at), else_=literal(again_at, due_at.type)),
     }
     tx.execute(update(vendure_channels).where(vendure_channels.c.channel_id == channel_id).values(values))
 

@@ -67,12 +67,6 @@ def get(connection: Connection, channel_id: str) -> Channel:
     return _channel(row)
 
 
-def by_token(connection: Connection, token: str) -> Channel | None:
-    """Return the channel that a device's key names, None where it names none."""
-    row = connection.execute(select(channels).where(channels.c.token == token)).one_or_none()
-    return None if row is None else _channel(row)
-
-
 def page(
     connection: Connection, *, after: str | None = None, limit: int, among: Collection[str] | None = None
 ) -> list[Channel]:
