@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 PLUGIN = Path(__file__).parents[2] / "integrations" / "vendure-plugin"
 SUPERADMIN = Login("superadmin", "superadmin")
+TO_CONNECT = ("ReadProduct", "ReadChannel", "UpdateChannel")
+"""Permissions of an administrator with whom a channel is connected, without further options."""
 NEEDS = "needs Vendure: run `npm ci --ignore-scripts` in integrations/vendure-plugin"
 """What to say where it is not installed."""
 

@@ -19,7 +19,7 @@ from shelfsight.vendure import store
 from shelfsight.vendure.connections import Wish, client_of, connect, disconnect
 from shelfsight.vendure.rules import Sells
 from tests.vendure.followed import BY
-from tests.vendure.server import SUPERADMIN
+from tests.vendure.server import SUPERADMIN, TO_CONNECT
 
 if TYPE_CHECKING:
     from shelfsight.database.engine import Database
@@ -43,7 +43,7 @@ def wish(vendure: VendureServer, theirs: ShopChannel, database: Database) -> Wis
 def test_a_connection_gives_what_the_plugin_needs_this_once(
     database: Database, wish: Wish, vendure: VendureServer, theirs: ShopChannel
 ) -> None:
-    ours = vendure.administrator(["ReadProduct"], [theirs.id])
+    ours = vendure.administrator(TO_CONNECT, [theirs.id])
     made = connect(database, replace(wish, credentials=ours, sells=Sells.VARIANTS), by=BY)
     assert made.secret is not None
     assert len(base64.b64decode(made.secret.removeprefix("whsec_"))) == 32
@@ -71,7 +71,7 @@ def test_options_and_credentials_are_changed_by_connecting_again(
     database: Database, wish: Wish, vendure: VendureServer, theirs: ShopChannel
 ) -> None:
     first = connect(database, wish, by=BY)
-    ours = vendure.administrator(["ReadProduct"], [theirs.id])
+    ours = vendure.administrator(TO_CONNECT, [theirs.id])
     second = connect(database, replace(wish, credentials=ours, sells=Sells.VARIANTS), by=BY)
     assert second.secret is None
     assert second.connected.server.id == first.connected.server.id
@@ -103,14 +103,18 @@ def test_what_cannot_work_is_refused_and_changes_nothing(
     database: Database, wish: Wish, vendure: VendureServer, theirs: ShopChannel
 ) -> None:
     blind = vendure.administrator(["ReadOrder"], [theirs.id])
-    reader = vendure.administrator(["ReadProduct"], [theirs.id])
+    reader = vendure.administrator(TO_CONNECT, [theirs.id])
     wrong = [
         (replace(wish, channel="T_9"), NotFoundError, "channel 'T_9' is not there"),
         (replace(wish, vendure_channel="no-such"), NotFoundError, "no channel 'no-such'"),
         (replace(wish, api_url="shop.example"), UsageError, "must be one such as"),
         (replace(wish, api_url="http://127.0.0.1:1"), UnavailableError, "cannot be reached"),
         (replace(wish, credentials=Login("superadmin", "x")), VendureAccessError, "check name and password"),
-        (replace(wish, credentials=blind), VendureAccessError, "the permission ReadProduct"),
+        (
+            replace(wish, credentials=blind),
+            VendureAccessError,
+            "the permissions ReadProduct or ReadCatalog, ReadChannel",
+        ),
         (replace(wish, credentials=reader, deploys=True), VendureAccessError, "CreateAsset"),
         (replace(wish, credentials=reader, records_orders=True), VendureAccessError, "CreateOrder, DeleteOrder"),
     ]
@@ -120,6 +124,41 @@ def test_what_cannot_work_is_refused_and_changes_nothing(
     with database.read() as tx:
         assert store.connected(tx) == []
         assert tx.execute(select(vendure_servers)).all() == []
+
+
+TO_DEPLOY = ("CreateAsset", "ReadAsset", "DeleteAsset", "UpdateCatalog")
+TO_ORDER = ("CreateOrder", "DeleteOrder", "ReadOrder", "UpdateOrder")
+
+
+@pytest.mark.parametrize("deploys", [False, True])
+@pytest.mark.parametrize("orders", [False, True])
+def test_a_permission_that_will_be_needed_is_missed_when_a_channel_is_connected_and_no_other(
+    database: Database, wish: Wish, vendure: VendureServer, theirs: ShopChannel, deploys: bool, orders: bool
+) -> None:
+    needed = [*TO_CONNECT, *(TO_DEPLOY if deploys else ()), *(TO_ORDER if orders else ())]
+    wanted = replace(wish, deploys=deploys, records_orders=orders)
+    for missing in (needed[-1], "UpdateChannel"):
+        login = vendure.administrator([one for one in needed if one != missing], [theirs.id])
+        sentence = rf"channel {theirs.id}: give our role there \(role-\w+\) the permission {missing}$"
+        with pytest.raises(VendureAccessError, match=sentence):
+            connect(database, replace(wanted, credentials=login), by=BY)
+    connect(database, replace(wanted, credentials=vendure.administrator(needed, [theirs.id])), by=BY)
+
+
+def test_what_is_permitted_elsewhere_does_not_count(
+    database: Database, wish: Wish, vendure: VendureServer, theirs: ShopChannel
+) -> None:
+    other = vendure.channel()
+    login = vendure.administrator(["ReadProduct", "ReadChannel"], [theirs.id])
+    admin = vendure.ask(
+        "{ administrators(options: {sort: {id: DESC}, take: 1}) { items { id user { roles { id } } } } }"
+    )
+    (who,) = admin["items"]
+    roles = [one["id"] for one in who["user"]["roles"]] + [vendure.role(TO_CONNECT, [other.id])]
+    give = "mutation($input: UpdateAdministratorInput!) { updateAdministrator(input: $input) { id } }"
+    vendure.ask(give, input={"id": who["id"], "roleIds": roles})
+    with pytest.raises(VendureAccessError, match=r"\(role-\w+\) the permission UpdateChannel$"):
+        connect(database, replace(wish, credentials=login), by=BY)
 
 
 def test_a_channel_has_one_partner(database: Database, wish: Wish, vendure: VendureServer) -> None:
@@ -135,13 +174,13 @@ def test_credentials_that_would_lock_us_out_of_another_channel_are_refused(
 ) -> None:
     connect(database, wish, by=BY)
     other = vendure.channel()
-    one_role = vendure.administrator(["ReadProduct"], [other.id])
+    one_role = vendure.administrator(TO_CONNECT, [other.id])
     key = ApiKey(vendure.api_key(["ReadProduct"], other))
     second = replace(wish, channel="T_2", vendure_channel=other.id)
     for alone in (replace(second, credentials=one_role), replace(second, credentials=key, key_token=other.token)):
         with pytest.raises(ConflictError, match="is not let into the channels of T_1"):
             connect(database, alone, by=BY)
-    both = vendure.administrator(["ReadProduct"], [theirs.id, other.id])
+    both = vendure.administrator(TO_CONNECT, [theirs.id, other.id])
     connect(database, replace(second, credentials=both), by=BY)
     with database.read() as tx:
         assert store.get(tx, "T_1").server.username == both.username

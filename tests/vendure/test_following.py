@@ -24,7 +24,7 @@ from shelfsight.vendure.pictures import Pictures
 from shelfsight.vendure.syncs import sync_due
 from shelfsight.webhooks.rules import headers_of
 from tests.vendure.followed import Followed
-from tests.vendure.server import jpeg
+from tests.vendure.server import TO_CONNECT, jpeg
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +71,7 @@ def test_a_running_worker_takes_over_what_events_name_and_what_nobody_tells(shop
 
 def test_a_signed_event_of_somebody_elses_change_brings_the_product(shop: Followed) -> None:
     tea, cup = shop.product("Tea"), shop.product("Cup")
-    shop.connect(credentials=shop.server.administrator(["ReadProduct"], [shop.theirs.id]))
+    shop.connect(credentials=shop.server.administrator(TO_CONNECT, [shop.theirs.id]))
     shop.sync()
     app = build_app(Services(database=shop.stores.database, storage=shop.stores.storage))
     server = shop.state().server

@@ -9,7 +9,7 @@ import pytest
 
 from shelfsight.storage import open_storage
 from shelfsight.vendure.orders import place_due
-from tests.cli.command import done, run_here
+from tests.cli.command import done, run, run_here
 from tests.vendure.connected import make_shop
 from tests.vendure.test_orders import Till
 from tests.vendure.till_channel import count_stock
@@ -50,6 +50,16 @@ def test_what_was_refused_is_listed_and_tried_again(till: Till) -> None:
     count_stock(till.shop.vendure, till.shop.there, till.milk, is_counted=False)
     assert listed("--retry", refused) == []
     assert till.placed() == sorted([placed, refused])
+
+
+def test_trying_again_shows_a_bar_at_a_terminal(till: Till) -> None:
+    count_stock(till.shop.vendure, till.shop.there, till.milk, is_counted=True)
+    refused = till.sell()
+    till.place()
+    shown = run("vendure", "orders", "T_1", "--retry", refused, FORCE_COLOR="1")  # as a terminal would
+    assert (shown.returncode, "Placing orders" in shown.stderr, "1/1" in shown.stderr) == (0, True, True)
+    silent = run("vendure", "orders", "T_1", "--retry", refused)
+    assert (silent.returncode, silent.stderr) == (0, "")
 
 
 def test_what_waits_is_counted(till: Till) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +13,15 @@ from sqlalchemy import update
 
 from shelfsight.database import clock
 from shelfsight.database.tables import vendure_servers
-from shelfsight.errors import NotFoundError
+from shelfsight.errors import NotFoundError, UnavailableError, VendureError
 from shelfsight.storage import open_storage
 from shelfsight.till.rules import NewLine, NewSale
 from shelfsight.till.sales import book
+from shelfsight.training.progress import Counting, Step
 from shelfsight.vendure import order_store
 from shelfsight.vendure.order_rules import OrderState
 from shelfsight.vendure.orders import orders, place_due
-from shelfsight.vendure.place_order import OrderDesk
+from shelfsight.vendure.place_order import PERMISSIONS, OrderDesk
 from tests.vendure.connected import CHANNEL, ConnectedShop, make_shop
 from tests.vendure.till_channel import add_shipping, count_stock, orders_of
 
@@ -179,6 +181,72 @@ def test_two_processes_place_each_sale_once(till: Till) -> None:
             done.result()
     till.place()
     assert till.placed() == sales
+
+
+@pytest.mark.parametrize("end", [UnavailableError("the answer is lost"), SystemExit(137)], ids=["lost", "killed"])
+def test_a_draft_that_nobody_wrote_down_becomes_the_order(
+    till: Till, monkeypatch: pytest.MonkeyPatch, end: BaseException
+) -> None:
+    draft = OrderDesk.draft
+
+    def ended(desk: OrderDesk) -> str:
+        draft(desk)
+        raise end
+
+    sale = till.sell()
+    with monkeypatch.context() as broken, suppress(SystemExit):
+        broken.setattr(OrderDesk, "draft", ended)
+        till.place()
+    assert till.placed() == []
+    [empty] = orders_of(till.shop.vendure, till.shop.there)
+    till.shop.find_vendure()
+    till.place()
+    assert till.placed() == [sale]
+    [order] = orders_of(till.shop.vendure, till.shop.there)
+    assert order["id"] == empty["id"]
+
+
+def test_drafts_of_other_people_and_of_other_sales_are_left_alone(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vendure, there = till.shop.vendure, till.shop.there
+    colleague = vendure.client(vendure.administrator(["ReadProduct", *PERMISSIONS], [there.id]))
+    theirs = OrderDesk(colleague, there.token).draft()
+    place = OrderDesk.place
+
+    def refused(*_: object) -> Placed:
+        raise VendureError("not now")
+
+    first = till.sell()
+    with monkeypatch.context() as broken:  # its draft is written down, and still empty
+        broken.setattr(OrderDesk, "place", refused)
+        till.place()
+    ours = till.rows()[first].order_id
+    second = till.sell()
+    with monkeypatch.context() as broken:  # its draft was never made
+        broken.setattr(OrderDesk, "draft", refused)
+        till.place()
+
+    def placed(desk: OrderDesk, sale: Sale, *given: Any) -> Placed:
+        return place(desk, sale, *given) if sale.id == second else refused()
+
+    monkeypatch.setattr(OrderDesk, "place", placed)
+    till.shop.find_vendure()
+    till.place()
+    assert till.placed() == [second]
+    drafts = {order["id"] for order in orders_of(vendure, there) if order["state"] == "Draft"}
+    assert drafts == {theirs, ours}
+    assert OrderDesk(vendure.admin, there.token).empty_drafts() == []  # as with an API key
+
+
+def test_whoever_waits_hears_how_many_orders_there_are_and_how_far_they_are(till: Till) -> None:
+    sales, steps = [till.sell(), till.sell()], list[Step]()
+    place_due(till.shop.database, CHANNEL, Counting(steps.append))
+    assert till.placed() == sorted(sales)
+    assert (steps[0], steps[-1]) == (
+        Step(stage="Placing orders", done=0, total=2),
+        Step(stage="Placing orders", done=2, total=2),
+    )
 
 
 def test_what_is_sold_before_a_worker_looks_becomes_an_order_too(

@@ -68,6 +68,12 @@ def test_what_is_no_address_of_the_web_is_not_asked(site: Site, url: str) -> Non
         pictures(site).fetch(url)
 
 
+def test_a_redirect_to_nothing_is_a_picture_that_cannot_be_had(site: Site) -> None:
+    site.answers["/a.jpg"] = says(302, location="http://[x")
+    with pytest.raises(PictureError, match="redirects to what is no address of the web"):
+        pictures(site).fetch(site.url("/a.jpg", HERE))
+
+
 def test_what_is_not_there_is_asked_for_once(site: Site) -> None:
     waits: list[float] = []
     with pytest.raises(PictureError, match="answers 404"):

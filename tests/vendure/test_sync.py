@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -27,13 +28,14 @@ from shelfsight.vendure import sync as sync_module
 from shelfsight.vendure.connections import disconnect
 from shelfsight.vendure.rules import Sells, sync_lease
 from tests.vendure.followed import BY, Followed
-from tests.vendure.server import jpeg
+from tests.vendure.server import TO_CONNECT, jpeg
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from shelfsight.database.engine import Database
+    from shelfsight.vendure.rules import Details, Glance
     from tests.vendure.server import VendureServer
 
 RED, GREEN, BLUE, GREY = jpeg((255, 0, 0)), jpeg((0, 255, 0)), jpeg((0, 0, 255)), jpeg((99, 99, 99))
@@ -234,6 +236,76 @@ def test_a_shop_is_not_emptied_by_an_answer_that_is(shop: Followed) -> None:
     assert (shop.state().state.attempts, shop.state().state.error, shop.wanted()) == (0, None, set())
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_variants_of_products_that_stay_are_not_deleted_without_a_word_either(shop: Followed, named: bool) -> None:
+    tea, cup = shop.product("Tea", skus=["S", "M", "L"]), shop.product("Cup", skus=["RED", "BLUE"])
+    shop.connect(Sells.VARIANTS)
+    shop.sync()
+    before = set(shop.products)
+    for vendure_id, kept in ((tea, "S"), (cup, "RED")):
+        for sku, variant in shop.variants(vendure_id).items():
+            shop.update_variant(variant, enabled=sku == kept)
+    shop.rename(cup, "Mug")
+    shop.want(tea, cup)
+    revision = len(shop.history())
+    with pytest.raises(ConflictError, match=r"3 of the 5 products .*, and nothing was deleted: .*--allow-deletions"):
+        shop.sync(named=named)
+    assert (set(shop.products), shop.history(revision)) == (before, [])
+    assert shop.sync(named=named, allow_deletions=True).deleted == 3
+    assert {product.sku for product in shop.products.values()} == {"S", "RED"}
+
+
+def _without_variants(details: dict[str, Details]) -> dict[str, Details]:
+    first = {one: found.glance.variants[:1] for one, found in details.items()}
+    return {one: replace(found, glance=replace(found.glance, variants=first[one])) for one, found in details.items()}
+
+
+def test_variants_that_vanish_while_a_sync_reads_are_not_deleted_by_it(
+    shop: Followed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tea = shop.product("Tea", skus=["S", "M", "L", "XL"])
+    shop.connect(Sells.VARIANTS)
+    shop.sync()
+    shop.rename(tea, "Green tea")
+    before, read = set(shop.products), catalogue.TheirChannel.read
+    with monkeypatch.context() as broken:
+        broken.setattr(catalogue.TheirChannel, "read", lambda *asked: _without_variants(read(*asked)))
+        assert shop.sync().deleted == 0
+        assert set(shop.products) == before
+    assert shop.sync().deleted == 0
+    assert set(shop.products) == before
+
+
+def test_a_variant_that_a_list_has_passed_over_is_not_deleted(
+    shop: Followed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tea = shop.product("Tea", skus=["S", "M", "L"])
+    shop.connect(Sells.VARIANTS)
+    shop.sync()
+    before, glances = set(shop.products), catalogue.TheirChannel.glances
+
+    def passed_over(theirs: catalogue.TheirChannel) -> dict[str, Glance]:
+        found = glances(theirs)
+        return {**found, tea: replace(found[tea], variants=found[tea].variants[1:])}
+
+    monkeypatch.setattr(catalogue.TheirChannel, "glances", passed_over)
+    assert (shop.sync().deleted, set(shop.products)) == (0, before)
+
+
+def test_one_kind_of_products_is_replaced_by_the_other_when_the_shop_is_connected_so(shop: Followed) -> None:
+    tea, cup = shop.product("Tea", [RED], skus=["S", "M"]), shop.product("Cup", [GREEN], skus=["ONE"])
+    shop.connect()
+    shop.sync()
+    shop.connect(Sells.VARIANTS)
+    result = shop.sync()
+    assert (result.added, result.deleted, result.pictures) == (3, 2, 0)
+    assert {product.sku for product in shop.products.values()} == {"S", "M", "ONE"}
+    shop.connect(Sells.PRODUCTS)
+    result = shop.sync()
+    assert (result.restored, result.deleted, set(shop.products)) == (2, 3, {tea, cup})
+    assert [shop.pictures(one) for one in (tea, cup)] == [{digest(RED)}, {digest(GREEN)}]
+
+
 def test_pictures_that_cannot_be_used_are_told_and_stop_nothing(shop: Followed) -> None:
     tiny = jpeg((1, 2, 3), size=8)
     tea = shop.product("Tea", [tiny, RED])
@@ -334,7 +406,7 @@ def test_products_are_not_read_without_their_barcodes_because_of_a_failure(
 
 
 def test_a_failure_is_written_and_tried_again_later(shop: Followed) -> None:
-    shop.connect(credentials=shop.server.administrator(["ReadProduct"], [shop.theirs.id]))
+    shop.connect(credentials=shop.server.administrator(TO_CONNECT, [shop.theirs.id]))
     shop.sync()
     with shop.stores.database.write() as tx:
         tx.execute(update(vendure_servers).values(password="changed there"))

@@ -18,10 +18,12 @@ from shelfsight.vendure.rules import (
     VariantGlance,
     VariantWords,
     check_deletions,
+    is_replaced,
     mark_of,
     offers,
     plan,
     retry_after,
+    staying,
 )
 
 WHOLE = Conditions(sells=Sells.PRODUCTS, language="en", currency="EUR", decimals=2, has_barcodes=False)
@@ -121,6 +123,22 @@ def test_what_has_nothing_for_sale_has_no_mark() -> None:
     assert mark_of(replace(TEA, is_enabled=False), WHOLE) is None
     assert mark_of(replace(TEA, variants=()), SINGLE) is None
     assert mark_of(replace(TEA, variants=()), WHOLE) is not None
+
+
+def test_what_stays_of_a_product_is_what_is_for_sale_of_it() -> None:
+    assert staying(TEA, WHOLE) == {"7"}
+    assert staying(TEA, SINGLE) == {offer.product_id for offer in offers(details(), SINGLE)} == {"7-9", "7-10"}
+    assert staying(replace(TEA, variants=(SMALL, replace(LARGE, is_enabled=False))), SINGLE) == {"7-9"}
+    assert staying(replace(TEA, variants=()), SINGLE) == frozenset()
+    for conditions in (WHOLE, SINGLE):
+        assert staying(None, conditions) == staying(replace(TEA, is_enabled=False), conditions) == frozenset()
+
+
+def test_a_product_of_the_other_kind_is_replaced() -> None:
+    assert is_replaced(None, Sells.VARIANTS)
+    assert is_replaced("9", Sells.PRODUCTS)
+    assert not is_replaced("9", Sells.VARIANTS)
+    assert not is_replaced(None, Sells.PRODUCTS)
 
 
 def test_a_plan_reads_what_is_new_or_changed_and_deletes_what_is_gone() -> None:

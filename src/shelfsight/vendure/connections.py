@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from shelfsight.access import audit
 from shelfsight.catalog.store import changes, channels
 from shelfsight.database import clock
-from shelfsight.errors import ConflictError, VendureAccessError
+from shelfsight.errors import ConflictError
 from shelfsight.partners.vendure import documents
 from shelfsight.partners.vendure.channels import model_fields
 from shelfsight.partners.vendure.client import VendureClient
@@ -17,8 +17,8 @@ from shelfsight.partners.vendure.credentials import ApiKey, Login
 from shelfsight.registry import lease
 from shelfsight.vendure import order_store, product_store, store
 from shelfsight.vendure.catalogue import check_readable
-from shelfsight.vendure.deploy_channel import check_permissions, find_channel
-from shelfsight.vendure.place_order import PERMISSIONS
+from shelfsight.vendure.deploy_channel import find_channel
+from shelfsight.vendure.permissions import check_connection
 from shelfsight.vendure.rules import (
     ConnectedChannel,
     Sells,
@@ -180,27 +180,15 @@ def _looked_up(wish: Wish, options: _Options) -> _Found:
     """Return what is to be known of the channel there, after trying what will be asked of it."""
     with VendureClient(wish.api_url, wish.credentials) as client:
         channel = find_channel(client, wish.vendure_channel, key_token=wish.key_token)
+        check_connection(client, channel, deploys=options.deploys, records_orders=options.records_orders)
         check_readable(client, channel.token)
         if options.deploys:
-            check_permissions(channel)
             model_fields(client, channel)
-        if options.records_orders:
-            _check_orders(channel)
         if client.has_key:  # of which Vendure does not say who they are: their changes count as others'
             return _Found(api_url=client.url, channel=channel, user_id="", user="an API key", seen={channel.id})
         me = client.query(documents.ME)["me"]
     seen = {str(one["id"]) for one in me["channels"]}
     return _Found(api_url=client.url, channel=channel, user_id=str(me["id"]), user=str(me["identifier"]), seen=seen)
-
-
-def _check_orders(channel: VendureChannel) -> None:
-    """Check that we may place orders, as far as Vendure says; of API keys it does not."""
-    lacking = sorted(PERMISSIONS - channel.permissions) if channel.permissions is not None else []
-    if lacking:
-        raise VendureAccessError(
-            f"we may place no orders in Vendure's channel {channel.id}: "
-            f"give our role there the permissions {', '.join(lacking)}"
-        )
 
 
 def _server(tx: Connection, wish: Wish, found: _Found) -> tuple[Server, str | None]:

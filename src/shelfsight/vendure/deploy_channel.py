@@ -29,13 +29,13 @@ UPLOAD, ASSIGNMENT, ACTIVATION = "Upload failed", "Assignment failed", "Activati
 """How the messages of errors begin: operators know these words."""
 
 _READY = "ready"
-_TO_DEPLOY = (
+TO_DEPLOY = (
     (UPLOAD, ("CreateAsset", "CreateCatalog")),
     (UPLOAD, ("ReadAsset", "ReadCatalog")),
     (UPLOAD, ("DeleteAsset", "DeleteCatalog")),  # what was uploaded is removed when the rest fails
     (ASSIGNMENT, ("UpdateCatalog",)),
     (ACTIVATION, ("ReadChannel", "ReadSettings")),
-    (ACTIVATION, ("UpdateChannel", "UpdateSettings")),
+    (ACTIVATION, ("UpdateChannel",)),
 )
 """Permissions, one of each line, and what fails without."""
 
@@ -78,7 +78,7 @@ def check_permissions(channel: VendureChannel) -> None:
     """
     if channel.permissions is None:
         return
-    for failed, names in _TO_DEPLOY:
+    for failed, names in TO_DEPLOY:
         if not channel.permissions.intersection(names):
             raise VendureAccessError(
                 f"{failed}: we may not do this in Vendure's channel {channel.id}: "

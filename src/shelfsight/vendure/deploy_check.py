@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from shelfsight.bundle.check import check_in_child
 from shelfsight.bundle.documents import parse_object
 from shelfsight.errors import VendureError
+from shelfsight.vendure.deploy_fetch import fetch_file
 from shelfsight.vendure.deploy_rules import ModelFiles, Role, arranged, found_from, told_in, weight_paths
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def check_deployed(client: VendureClient, files: Mapping[Role, Asset]) -> ModelF
 
 
 def _read(client: VendureClient, asset: Asset) -> bytes:
-    data = client.fetch(asset.source)
+    data = fetch_file(asset.source, client.url)
     if len(data) != asset.size_bytes:
         raise VendureError(
             f"{asset.source} has {len(data):,} bytes of the {asset.size_bytes:,} uploaded: deploy again"

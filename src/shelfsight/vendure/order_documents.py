@@ -13,6 +13,13 @@ query Variants($options: ProductListOptions) {
   products(options: $options) { totalItems items { id enabled variants { id sku enabled } } }
 }"""
 
+EMPTY_DRAFTS = """
+query Drafts($options: OrderListOptions) {
+  orders(options: $options) { totalItems items {
+    id lines { id } customer { id } history { items { administrator { user { id } } } }
+  } }
+}"""
+
 CREATE = "mutation CreateDraft { createDraftOrder { id code } }"
 
 ORDER = f"""

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row, Update
 
+DRAFTING = ""
+"""Id of an order whose draft is being made: whoever is killed then leaves one that nobody knows."""
+
 _TAKEN_AT_ONCE = 500
 _ERROR_MOST = 500
 
@@ -26,7 +29,7 @@ class OrderRow:
     """A sale on its way.
 
     Attributes:
-        order_id: there, from the moment that its draft is made.
+        order_id: there, from the moment that its draft is made; `DRAFTING` while it is, None before.
         note: what somebody ought to know of an order that is placed.
         error: why the last attempt failed, or why it was refused.
         next_at: of the next attempt, while it is pending.
@@ -79,6 +82,16 @@ def take_sales(tx: Connection, channel_id: str, now: datetime) -> None:
         tx.execute(update(vendure_channels).where(mine).values(sales_taken=found[-1].number))
 
 
+def count_due(tx: Connection, channel_id: str, now: datetime) -> int:
+    """Return how many orders of a channel wait for an attempt."""
+    due = select(func.count()).where(
+        vendure_orders.c.channel_id == channel_id,
+        vendure_orders.c.state == OrderState.PENDING.value,
+        vendure_orders.c.next_at <= now,
+    )
+    return tx.execute(due).scalar_one()
+
+
 def next_due(tx: Connection, channel_id: str, now: datetime) -> OrderRow | None:
     """Return the order of a channel that waits the longest for an attempt, None where none does."""
     due = select(vendure_orders).where(
@@ -124,8 +137,14 @@ def their_products(
 
 
 def note_draft(tx: Connection, order: OrderRow, order_id: str) -> None:
-    """Write that an order's draft is made."""
+    """Write that an order's draft is made; `DRAFTING`: that it will be."""
     tx.execute(_one(order).values(order_id=order_id))
+
+
+def known(tx: Connection, channel_id: str, order_ids: Collection[str]) -> set[str]:
+    """Return which of these orders of Vendure are of sales of a channel."""
+    mine = (vendure_orders.c.channel_id == channel_id, vendure_orders.c.order_id.in_(list(order_ids)))
+    return set(tx.scalars(select(vendure_orders.c.order_id).where(*mine)))
 
 
 def note_placed(tx: Connection, order: OrderRow, code: str, note: str | None) -> None:

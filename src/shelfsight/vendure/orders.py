@@ -15,6 +15,7 @@ from shelfsight.database import clock
 from shelfsight.errors import OrderRefusedError, PublishConflictError, ShelfsightError, UnavailableError
 from shelfsight.registry.lease import kept
 from shelfsight.till import store as sales
+from shelfsight.training.progress import Silent
 from shelfsight.vendure import order_store as store
 from shelfsight.vendure import store as connections
 from shelfsight.vendure.connections import client_of
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from shelfsight.database.engine import Database
     from shelfsight.registry.lease import Lease
+    from shelfsight.training.progress import Progress
     from shelfsight.vendure.order_rules import Variant
     from shelfsight.vendure.order_store import OrderRow
 
@@ -52,7 +54,7 @@ def orders(database: Database) -> Work:
     )
 
 
-def place_due(database: Database, channel: str) -> list[Problem]:
+def place_due(database: Database, channel: str, progress: Progress | None = None) -> list[Problem]:
     """Place what is due of a channel, unless another process is at it; return what could not be placed.
 
     Raises:
@@ -61,15 +63,20 @@ def place_due(database: Database, channel: str) -> list[Problem]:
     """
     with database.read() as tx:
         connected = connections.get(tx, channel)
+    told = progress or Silent()
     problems: list[Problem] = []
     try:
         with kept(database, orders_lease(channel)) as lease, client_of(connected.server) as client:
             with database.write() as tx:
-                store.take_sales(tx, channel, clock.now(tx))
-            desk = OrderDesk(client, connected.token)
+                now = clock.now(tx)
+                store.take_sales(tx, channel, now)
+                waiting = store.count_due(tx, channel, now)
+            told.stage("Placing orders", waiting)
+            desk = OrderDesk(client, connected.token, user_id=connected.server.user_id)
             while (order := _next(database, channel)) is not None:
                 problem = _attempt(desk, order, lease)
                 problems += [problem] if problem else []
+                told.advance()
     except PublishConflictError:
         pass  # the other one goes on
     return problems
@@ -116,18 +123,34 @@ def _place(desk: OrderDesk, order: OrderRow, lease: Lease) -> None:
         sale = sales.get(tx, order.channel_id, order.sale_id)
         theirs = store.their_products(tx, order.channel_id, [line.product_id for line in sale.lines])
     variants = _variants(desk, theirs)
-    order_id = order.order_id
-    if order_id is None:
-        order_id = desk.draft()
-        with lease.database.write() as tx:
-            lease.check(tx)
-            store.note_draft(tx, order, order_id)
+    order_id = order.order_id or _draft(desk, order, lease)
     placed = desk.place(sale, variants, order_id)
     if placed.note is not None:
         desk.note(order_id, placed.note)
     with lease.database.write() as tx:
         lease.check(tx)
         store.note_placed(tx, order, placed.code, placed.note)
+
+
+def _draft(desk: OrderDesk, order: OrderRow, lease: Lease) -> str:
+    """Return the id of an order's draft: a new one, or that of an attempt which ended before it was written down."""
+    lost: list[str] = []
+    if order.order_id is None:
+        _note_draft(order, store.DRAFTING, lease)
+    else:
+        found = desk.empty_drafts()
+        with lease.database.read() as tx:
+            known = store.known(tx, order.channel_id, found)
+        lost = [one for one in found if one not in known]
+    order_id = lost[0] if lost else desk.draft()
+    _note_draft(order, order_id, lease)
+    return order_id
+
+
+def _note_draft(order: OrderRow, order_id: str, lease: Lease) -> None:
+    with lease.database.write() as tx:
+        lease.check(tx)
+        store.note_draft(tx, order, order_id)
 
 
 def _variants(desk: OrderDesk, theirs: Mapping[str, tuple[str, str | None]]) -> dict[str, list[Variant]]:

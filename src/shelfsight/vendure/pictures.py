@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import LifoQueue
 from threading import Lock
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
 
-from shelfsight.catalog.fetch import HEADERS, REDIRECTS, REDIRECTS_MOST, picture_in
+from shelfsight.catalog.fetch import HEADERS, picture_in
 from shelfsight.catalog.images import MAX_IMAGE_BYTES
-from shelfsight.catalog.reach import Reach, Web, checked_url, header_of, is_public, resolve
+from shelfsight.catalog.reach import Web, header_of
 from shelfsight.errors import PictureError, UnavailableError, UnreachableError
+from shelfsight.vendure.reach import BUSY, NotAllowedError, answered, own_reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,8 +28,6 @@ TRIES = 4
 SILENT_MOST = 5
 """After so many pictures in a row that could not be fetched, their server is not asked any more."""
 
-_PORTS = {"http": 80, "https": 443}
-_BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _FIRST_PAUSE_S = 0.5
 _OWN_PAUSE_MOST_S = 8.0
 _PAUSE_MOST_S = 60.0
@@ -38,10 +35,6 @@ _CONNECTION_KEPT_S = 3.0
 """Node closes one that is idle for five seconds."""
 
 _DIGITS_MOST = 6
-
-
-class _NotAllowedError(UnreachableError):
-    """A server that may not be asked: it will not be allowed later either."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +81,7 @@ class Pictures:
         Args:
             sleep: how to wait while it is busy.
         """
-        own = _origin(api_url)
-        self._reach = Reach(is_allowed=lambda _: True, resolve=lambda *place: _resolved(place, own), ports=None)
+        self._reach = own_reach(api_url)
         self._webs: LifoQueue[Web] = LifoQueue(AT_ONCE)
         for _ in range(AT_ONCE):
             self._webs.put(Web(self._reach, keeps_s=_CONNECTION_KEPT_S))
@@ -138,46 +130,18 @@ class Pictures:
 
     def _once(self, url: str, web: Web) -> bytes | _Busy:
         try:
-            with web.asking() as pool:
-                for _ in range(REDIRECTS_MOST + 1):
-                    target = _checked(url, self._reach)
-                    with pool.stream("GET", target, headers=HEADERS) as response:
-                        if response.status in _BUSY:
-                            return _Busy(reason=f"the server answers {response.status}", after_s=_after_s(response))
-                        location = header_of(response, b"location")
-                        if response.status not in REDIRECTS or not location:
-                            return picture_in(response, MAX_IMAGE_BYTES)
-                    url = urljoin(target, location)
-        except _NotAllowedError as exc:
+            with answered(url, web, self._reach, HEADERS) as response:
+                if response.status in BUSY:
+                    return _Busy(reason=f"the server answers {response.status}", after_s=_after_s(response))
+                return picture_in(response, MAX_IMAGE_BYTES)
+        except NotAllowedError as exc:
             raise PictureError(str(exc)) from None
         except UnreachableError as exc:
             return _Busy(reason=str(exc))
-        raise PictureError(f"redirected more than {REDIRECTS_MOST} times")
 
 
 def _away(url: str, reason: str) -> UnavailableError:
     return UnavailableError(f"{url[:200]} cannot be fetched now: {reason}")
-
-
-def _checked(url: str, reach: Reach) -> str:
-    try:
-        return checked_url(url, reach)
-    except UnreachableError as exc:
-        raise _NotAllowedError(str(exc)) from None
-
-
-def _resolved(place: tuple[str, int], own: tuple[str, int]) -> list[str]:
-    """Return the addresses of a server; of another one than Vendure's own, only if all of them are public."""
-    found = resolve(*place)
-    if place != own and not all(is_public(ipaddress.ip_address(address)) for address in found):
-        raise _NotAllowedError("its server is neither Vendure's own nor on the public internet")
-    return found
-
-
-def _origin(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    host = (parts.hostname or "").encode("idna").decode()
-    return host, parts.port or _PORTS[parts.scheme]
 
 
 def _after_s(response: httpcore2.Response) -> float | None:

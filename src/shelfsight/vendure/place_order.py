@@ -45,10 +45,15 @@ class Placed:
 class OrderDesk:
     """Places orders in one channel of a Vendure server."""
 
-    def __init__(self, client: VendureClient, channel: str) -> None:
-        """Place them in the channel with that token."""
+    def __init__(self, client: VendureClient, channel: str, *, user_id: str = "") -> None:
+        """Place them in the channel with that token.
+
+        Args:
+            user_id: who we are there; empty = Vendure does not say.
+        """
         self._client = client
         self._channel = channel
+        self._user_id = user_id
 
     def draft(self) -> str:
         """Return the id of a new order, which is empty.
@@ -58,6 +63,22 @@ class OrderDesk:
             UnavailableError: it does not answer.
         """
         return str(self._do(documents.CREATE)["id"])
+
+    def empty_drafts(self) -> list[str]:
+        """Return the ids of the drafts in which there is nothing yet, and which nobody but us has had in hand.
+
+        Raises:
+            VendureError: Vendure refuses.
+            UnavailableError: it does not answer.
+        """
+        options = {"filter": {"state": {"eq": _DRAFT}}, "sort": {"id": "ASC"}}
+        pages = self._client.pages(documents.EMPTY_DRAFTS, "orders", options, channel=self._channel, needs=_NEEDS)
+        return [
+            str(order["id"])
+            for page in pages
+            for order in page.items
+            if not order["lines"] and order["customer"] is None and _hands(order) == {self._user_id}
+        ]
 
     def variants(self, product_ids: Sequence[str]) -> dict[str, list[Variant]]:
         """Return what each of those products is in Vendure, by its id there; disabled ones have no variants.
@@ -177,3 +198,9 @@ class OrderDesk:
         if "transitionError" in found:  # which says more than its message
             raise VendureError(f"Vendure answers: {found['transitionError']}", reason=found["errorCode"])
         return result_of(found)
+
+
+def _hands(order: Mapping[str, Any]) -> set[str | None]:
+    """Return the users that an order's history names; None: one that Vendure does not know as an administrator."""
+    entries = order["history"]["items"]
+    return {str(one["administrator"]["user"]["id"]) if one["administrator"] else None for one in entries}

@@ -233,6 +233,26 @@ def plan(
     )
 
 
+def staying(glance: Glance | None, conditions: Conditions) -> frozenset[str]:
+    """Return the ids of our products that a product of Vendure makes; of one that is not there, none."""
+    if glance is None or mark_of(glance, conditions) is None:
+        return frozenset()
+    match conditions.sells:
+        case Sells.PRODUCTS:
+            return frozenset({glance.id})
+        case Sells.VARIANTS:
+            return frozenset(_variant_id(glance, one) for one in glance.variants if one.is_enabled)
+
+
+def is_replaced(variant_id: str | None, sells: Sells) -> bool:
+    """Return whether a product of ours was taken over when the channel sold the other kind.
+
+    Args:
+        variant_id: of the variant that it is, None where it is a whole product.
+    """
+    return (variant_id is None) == (sells is Sells.VARIANTS)
+
+
 def check_deletions(deleted: int, active: int, channel: str) -> None:
     """Refuse to empty a shop because of an answer that was empty.
 
@@ -310,11 +330,15 @@ def _whole(theirs: Details, variants: list[VariantGlance], decimals: int) -> Off
 def _single(theirs: Details, variant: VariantGlance, decimals: int) -> Offer:
     words = theirs.words[variant.id]
     return Offer(
-        product_id=f"{theirs.glance.id}-{variant.id}",
+        product_id=_variant_id(theirs.glance, variant),
         variant_id=variant.id,
         details=_details(words.name or theirs.name, variant, words.barcodes, decimals),
         assets=_pictures(variant.assets, theirs) or _pictures(theirs.glance.assets, theirs),
     )
+
+
+def _variant_id(glance: Glance, variant: VariantGlance) -> str:
+    return f"{glance.id}-{variant.id}"
 
 
 def _details(name: str, variant: VariantGlance | None, codes: Iterable[str], decimals: int) -> ProductDetails:

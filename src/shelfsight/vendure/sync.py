@@ -20,16 +20,28 @@ from shelfsight.vendure.catalogue import BATCH, FIRST_BATCH, their_channel
 from shelfsight.vendure.choices import take_over_choices
 from shelfsight.vendure.connections import client_of
 from shelfsight.vendure.pictures import Pictures
-from shelfsight.vendure.rules import NAMED_MOST, SCAN_EVERY, Plan, mark_of, plan, reason_of, retry_after, sync_lease
+from shelfsight.vendure.rules import (
+    NAMED_MOST,
+    SCAN_EVERY,
+    Plan,
+    Sells,
+    mark_of,
+    plan,
+    reason_of,
+    retry_after,
+    staying,
+    sync_lease,
+)
 from shelfsight.vendure.take_over import TakeOver, batches
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from shelfsight.catalog.images import Stores
     from shelfsight.registry.lease import Lease
     from shelfsight.training.progress import Progress
     from shelfsight.vendure.catalogue import TheirChannel
+    from shelfsight.vendure.product_store import TakenProduct
     from shelfsight.vendure.rules import ConnectedChannel, Glance
     from shelfsight.vendure.take_over import Refusal
 
@@ -121,10 +133,9 @@ class _Sync:
             theirs = their_channel(client, self._connected.token, self._connected.sells)
             if not self._order.named:
                 take_over_choices(client, self._connected, self._lease)
-            seen, todo = self._plan(theirs, named)
-            missing = todo.missing if self._order.named else _without(todo.missing, theirs)
+            seen, todo, glances = self._plan(theirs, named)
             take_over = TakeOver(self._stores, self._connected.channel, self._lease, pictures)
-            take_over.withdraw((*todo.withdrawn, *missing), allow_all=self._order.allow_deletions)
+            take_over.withdraw(self._gone(take_over, theirs, todo, glances), allow_all=self._order.allow_deletions)
             if self._order.full:
                 take_over.forget_refusals()
             progress.stage("Products", len(todo.changed))
@@ -135,29 +146,40 @@ class _Sync:
                 progress.advance(count)
         return SyncResult(seen=seen, **take_over.counts, **take_over.problems)
 
-    def _plan(self, theirs: TheirChannel, named: list[str]) -> tuple[int, Plan]:
-        """Return how many products of Vendure were looked at, and what is to be done."""
+    def _plan(self, theirs: TheirChannel, named: list[str]) -> tuple[int, Plan, dict[str, Glance]]:
+        """Return how many products of Vendure were looked at, what is to be done, and glances, if any were needed."""
         with self._stores.database.read() as tx:
             known = product_store.marks(tx, self._connected.channel)
         if not known and not self._order.named:  # everything is to be read whole: a glance at it would cost as much
             ids = theirs.ids()
-            return len(ids), Plan(changed=tuple(ids), withdrawn=(), missing=())
+            return len(ids), Plan(changed=tuple(ids), withdrawn=(), missing=()), {}
         glances = self._glances(theirs, named)
         marks = {one: mark_of(glance, theirs.conditions) for one, glance in glances.items()}
         asked = frozenset(named) if self._order.named else None
-        return len(glances), plan(marks, known, named=asked, full=self._order.full)
+        return len(glances), plan(marks, known, named=asked, full=self._order.full), glances
+
+    def _gone(
+        self, take_over: TakeOver, theirs: TheirChannel, todo: Plan, glances: Mapping[str, Glance]
+    ) -> list[TakenProduct]:
+        """Return our products that are not for sale there any more: whole ones, and variants of those that stay.
+
+        What moved between two pages of a list was not listed: it is asked for by id before it counts as gone.
+        """
+        sells = theirs.conditions.sells
+        known = [one for one in todo.changed if one in glances and sells is Sells.VARIANTS]
+        looked_at = (*known, *todo.withdrawn, *todo.missing)
+        gone = take_over.gone({one: staying(glances.get(one), theirs.conditions) for one in looked_at}, sells)
+        if self._order.named:  # by id
+            return gone
+        ids = dict.fromkeys(one.vendure_id for one in gone)
+        there = {one: details.glance for batch in batches(ids, BATCH) for one, details in theirs.read(batch).items()}
+        return take_over.gone({one: staying(there.get(one), theirs.conditions) for one in ids}, sells)
 
     def _glances(self, theirs: TheirChannel, named: list[str]) -> dict[str, Glance]:
         if not self._order.named:
             return theirs.glances()
         found = (theirs.read(batch) for batch in batches(named, BATCH))
         return {one: details.glance for some in found for one, details in some.items()}
-
-
-def _without(missing: Sequence[str], theirs: TheirChannel) -> list[str]:
-    """Return which products are really not there: one that moved between two pages of a list was not listed."""
-    there = {one for batch in batches(missing, BATCH) for one in theirs.read(batch)}
-    return [one for one in missing if one not in there]
 
 
 def _note_failed(stores: Stores, connected: ConnectedChannel, error: Exception) -> None:

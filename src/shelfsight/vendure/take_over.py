@@ -15,7 +15,7 @@ from shelfsight.vendure import product_store
 from shelfsight.vendure.gallery import Gallery
 from shelfsight.vendure.pictures import SILENT_MOST
 from shelfsight.vendure.product_store import TakenProduct
-from shelfsight.vendure.rules import ACTOR, check_deletions, mark_of, offers
+from shelfsight.vendure.rules import ACTOR, check_deletions, is_replaced, mark_of, offers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shelfsight.registry.lease import Lease
     from shelfsight.vendure.gallery import Shown
     from shelfsight.vendure.pictures import Pictures
-    from shelfsight.vendure.rules import Conditions, Details, Offer
+    from shelfsight.vendure.rules import Conditions, Details, Offer, Sells
 
 Each = TypeVar("Each")
 
@@ -94,23 +94,33 @@ class TakeOver:
             self._lease.check(tx)
             product_store.forget_refused(tx, self._channel)
 
-    def withdraw(self, vendure_ids: Collection[str], *, allow_all: bool) -> None:
-        """Delete what is no longer for sale in Vendure.
+    def gone(self, stays: Mapping[str, Collection[str]], sells: Sells) -> list[TakenProduct]:
+        """Return what is no longer for sale in Vendure, of products there that are named by id.
+
+        Args:
+            stays: the ids of our products that each still makes. Those of the other kind go when these are written.
+        """
+        with self._stores.database.read() as tx:
+            return [
+                one
+                for batch in batches(stays, _DELETED_AT_ONCE)
+                for one in product_store.of_theirs(tx, self._channel, batch)
+                if one.fingerprint is not None
+                and one.product_id not in stays[one.vendure_id]
+                and not (stays[one.vendure_id] and is_replaced(one.variant_id, sells))
+            ]
+
+    def withdraw(self, gone: Collection[TakenProduct], *, allow_all: bool) -> None:
+        """Delete what is no longer for sale in Vendure: nothing else is deleted because of what it answers.
 
         Raises:
             ConflictError: that is more than half, and not allowed.
         """
-        with self._stores.database.read() as tx:
-            found = [
-                one
-                for batch in batches(vendure_ids, _DELETED_AT_ONCE)
-                for one in product_store.of_theirs(tx, self._channel, batch)
-                if one.fingerprint is not None
-            ]
-            active = product_store.count(tx, self._channel)
         if not allow_all:
-            check_deletions(len(found), active, self._channel)
-        for batch in batches(found, _DELETED_AT_ONCE):
+            with self._stores.database.read() as tx:
+                active = product_store.count(tx, self._channel)
+            check_deletions(len(gone), active, self._channel)
+        for batch in batches(gone, _DELETED_AT_ONCE):
             with self._stores.database.write(actor=ACTOR) as tx:
                 self._lease.check(tx)
                 self._delete(tx, batch, Stamp(actor=ACTOR, at=clock.now(tx)))
@@ -128,7 +138,7 @@ class TakeOver:
             whole = [one for one in sold if not self._is_put_off(one, shown)]
             with self._stores.database.write(actor=ACTOR) as tx:
                 self._lease.check(tx)
-                self._write(tx, whole, shown)
+                self._write(tx, whole, shown, conditions.sells)
                 product_store.put_assets(tx, self._channel, shown.fetched)
             self.counts["pictures"] += len(shown.fetched)
             if len(self._put_off) >= SILENT_MOST:
@@ -172,7 +182,7 @@ class TakeOver:
                     return True
         return False
 
-    def _write(self, tx: Connection, sold: Collection[_Sold], shown: Shown) -> None:
+    def _write(self, tx: Connection, sold: Collection[_Sold], shown: Shown, sells: Sells) -> None:
         stamp = Stamp(actor=ACTOR, at=clock.now(tx))
         made = {offer.product_id: (one, offer) for one in sold for offer in one.offers}
         for product_id in sorted(product_store.others(tx, self._channel, made)):
@@ -181,8 +191,8 @@ class TakeOver:
         self._put(tx, [offer for _, offer in made.values()], stamp)
         theirs = product_store.of_theirs(tx, self._channel, [one.vendure_id for one in sold])
         before = {one.product_id: one.pictures for one in theirs}
-        gone = [one for one in theirs if one.fingerprint is not None and one.product_id not in made]
-        self._delete(tx, gone, stamp)
+        replaced = [one for one in theirs if one.fingerprint is not None and is_replaced(one.variant_id, sells)]
+        self._delete(tx, replaced, stamp)
         pictures = self._put_pictures(tx, [offer for _, offer in made.values()], shown, before, stamp)
         rows = [
             TakenProduct(

@@ -26,7 +26,7 @@ def orders(
     json: JsonOption = False,
 ) -> None:
     """List the sales that wait to become orders in Vendure, or were refused there, with the reason."""
-    from shelfsight.cli.output import print_documents, print_table
+    from shelfsight.cli.output import print_documents, print_table, progress_bars
     from shelfsight.cli.service import opened_service
     from shelfsight.database import clock
     from shelfsight.vendure import order_store, store
@@ -41,7 +41,8 @@ def orders(
                 store.get(tx, channel)
                 for sale in retry:
                     order_store.retry(tx, channel, sale, clock.now(tx))
-            place_due(service.database, channel)
+            with progress_bars() as bars:
+                place_due(service.database, channel, bars)
         with service.database.read() as tx:
             store.get(tx, channel)
             found = order_store.listed(tx, channel, states)

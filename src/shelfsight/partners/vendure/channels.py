@@ -46,6 +46,18 @@ def active_channel(client: VendureClient, token: str | None) -> VendureChannel:
     return VendureChannel(id=str(found["id"]), code=found["code"], token=found["token"], permissions=None)
 
 
+def roles_in(client: VendureClient, channel: VendureChannel) -> tuple[str, ...]:
+    """Return the codes of the roles that who asks has in a channel; of an API key, Vendure tells none.
+
+    Raises:
+        VendureError: Vendure refuses.
+        UnavailableError: it does not answer.
+    """
+    who = client.query(documents.OWN_ROLES, channel=channel.token)["activeAdministrator"]
+    roles = who["user"]["roles"] if who else ()
+    return tuple(role["code"] for role in roles if channel.id in {str(one["id"]) for one in role["channels"]})
+
+
 def model_fields(client: VendureClient, channel: VendureChannel) -> ModelFields:
     """Return which model a channel has.
 

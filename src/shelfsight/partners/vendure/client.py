@@ -13,7 +13,7 @@ import threading
 import time
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from shelfsight.partners.vendure.credentials import Credentials
 
-T = TypeVar("T")
-
 PAGE_MOST = 1000
 """Most items of a page that Vendure gives, if the installation does not say less."""
 
@@ -39,7 +37,6 @@ _UPLOAD_TIMEOUT = httpx2.Timeout(300.0, connect=10.0)
 _IDLE_S = 2.0  # Node closes idle connections after five seconds: a request on its way then would be lost
 _DELAYS_S = (0.5, 2.0, 6.0)
 _RETRY_AFTER_MOST_S = 60.0
-_FETCH_MOST = 200 * 2**20
 _ANSWER_MOST = 64 * 2**20
 _ANSWER_WITHIN_S = 300.0
 """For one answer, however slowly it drips."""
@@ -215,26 +212,6 @@ class VendureClient:
             if not page.items or seen >= page.total:
                 return
 
-    def fetch(self, url: str, *, max_bytes: int = _FETCH_MOST) -> bytes:
-        """Return the bytes at the URL of an asset, asked for as anybody would: without credentials.
-
-        Raises:
-            VendureError: they are not there, or there are more.
-            UnavailableError: the server does not answer.
-        """
-        return self._again(lambda: self._get(url, max_bytes))
-
-    def _get(self, url: str, max_bytes: int) -> bytes:
-        try:
-            with self._http.stream("GET", url, follow_redirects=True) as response:
-                if response.status_code != httpx2.codes.OK:
-                    raise _not_there(url, response.status_code)
-                return _read(response, max_bytes)
-        except httpx2.HTTPError as exc:
-            raise _silent(url, exc) from exc
-        except httpx2.InvalidURL as exc:
-            raise VendureError(f"{url!r:.200} is no address: check assetUrlPrefix of Vendure's asset server") from exc
-
     def _page(self, document: str, field: str, options: Mapping[str, Any], channel: str | None, needs: str) -> Page:
         size = self._page_size
         try:
@@ -262,7 +239,7 @@ class VendureClient:
         """Return the data of an answer, and its headers."""
         try:
             with self._http.stream("POST", self.url, headers=headers, **how) as response:
-                body = _read(response, _ANSWER_MOST)
+                body = _read(response)
         except httpx2.HTTPError as exc:
             raise _silent(self.url, exc) from exc
         return data_of(response.status_code, response.headers, body, url=self.url), response.headers
@@ -331,7 +308,7 @@ class VendureClient:
                 raise VendureError("Vendure gives no token: add 'bearer' to its authOptions.tokenMethod")
             self._session = token
 
-    def _again(self, ask: Callable[[], T]) -> T:
+    def _again(self, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Return what is answered, the first time or a later one."""
         for delay_s in _DELAYS_S:
             try:
@@ -345,13 +322,13 @@ class VendureClient:
         return ask()
 
 
-def _read(response: httpx2.Response, max_bytes: int) -> bytes:
+def _read(response: httpx2.Response) -> bytes:
     """Return what a server answers, if that ends."""
     data, ends_at = bytearray(), time.monotonic() + _ANSWER_WITHIN_S
     for chunk in response.iter_bytes():
         data += chunk
-        if len(data) > max_bytes:
-            raise VendureError(f"{response.url} has more than {max_bytes:,} bytes: that is nothing of ours")
+        if len(data) > _ANSWER_MOST:
+            raise VendureError(f"{response.url} has more than {_ANSWER_MOST:,} bytes: that is nothing of ours")
         if time.monotonic() > ends_at:
             raise BusyError(f"{response.url} does not answer in time: try again later")
     return bytes(data)
@@ -386,9 +363,3 @@ def _silent(url: str, exc: httpx2.HTTPError) -> BusyError:
     if isinstance(exc, httpx2.ConnectError):
         return BusyError(f"{url} cannot be reached: check the address and that Vendure runs")
     return BusyError(f"the connection to {url} broke off ({type(exc).__name__}): try again")
-
-
-def _not_there(url: str, status: int) -> VendureError | BusyError:
-    if status >= httpx2.codes.INTERNAL_SERVER_ERROR or status == httpx2.codes.TOO_MANY_REQUESTS:
-        return BusyError(f"{url} cannot be read now (HTTP {status}): try again later")
-    return VendureError(f"{url} cannot be read (HTTP {status}): check Vendure's asset server, and proxies before it")

@@ -22,6 +22,8 @@ query Channels($options: ChannelListOptions) {
 
 ACTIVE_CHANNEL = "query ActiveChannel { activeChannel { id code token } }"
 
+OWN_ROLES = "query OwnRoles { activeAdministrator { user { roles { code channels { id } } } } }"
+
 MODEL_FIELDS = (
     "modelBaseUrl modelVersion modelLastTrained modelTrainingStatus mlModelJsonId mlModelBinId mlMetadataId"
 )
