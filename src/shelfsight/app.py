@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from shelfsight import __version__
 from shelfsight.access.keys import url_secrets
-from shelfsight.access.limits import RequestLimits
+from shelfsight.access.limits import RequestLimits, VolumeLimit
 from shelfsight.access.tokens import authenticate
 from shelfsight.api import access_routes, health, key_routes
 from shelfsight.api.bounds import RequestBounds
@@ -27,14 +27,18 @@ from shelfsight.delivery.files import FileDelivery
 from shelfsight.delivery.published import Published
 from shelfsight.delivery.supabase.wire import SupabaseWire
 from shelfsight.jobs import routes as trainings
+from shelfsight.jobs.events import Streams
 from shelfsight.registry import routes as registry
 from shelfsight.registry.layout import SERVED_AT
 from shelfsight.registry.publish import open_registry
 from shelfsight.rollout import routes as rollout
 from shelfsight.telemetry import routes as telemetry
+from shelfsight.telemetry.rules import EVENTS_A_MINUTE
 from shelfsight.till import routes as till
+from shelfsight.till.products import ProductLists
+from shelfsight.till.rules import LINES_A_MINUTE
 from shelfsight.vendure import routes as vendure
-from shelfsight.web import admin, certificate, setup, till_page
+from shelfsight.web import admin, certificate, home, setup, till_page
 from shelfsight.web.headers import SecurityHeaders
 from shelfsight.webhooks import routes as webhooks
 
@@ -81,6 +85,7 @@ _ROOMS = (
     access_routes,
     key_routes,
     health,
+    home,
     setup,
     admin,
     till_page,
@@ -143,7 +148,11 @@ def build_app(services: Services) -> FastAPI:
     app.add_middleware(DeviceOrigins)
     app.add_middleware(SecurityHeaders)
     app.state.downloads = Downloads(services.database)
+    app.state.streams = Streams()
     app.state.product_search = ProductSearch(services.database, services.typesense)
+    app.state.product_lists = ProductLists(services.database)
+    app.state.event_volume = VolumeLimit(EVENTS_A_MINUTE)
+    app.state.sale_line_volume = VolumeLimit(LINES_A_MINUTE)
     _add_branches(app, services)
     return app
 

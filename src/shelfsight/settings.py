@@ -25,6 +25,10 @@ CHECKPOINT_COLLECTION = "inventory_backfill_checkpoint"
 
 TYPESENSE_COLLECTION = "shelfsight_products"
 
+_POSTGRES = ("DB_HOST", "DB_DATABASE", "DB_USER", "DB_PASSWORD", "DB_PORT")
+_MAY_BE_EMPTY = {"DB_PASSWORD"}
+"""A socket, a trusted address or a certificate lets in without a password."""
+
 _PLACE = re.compile(r"(?:https?://[A-Za-z0-9.:\[\]-]+)?(?:/[A-Za-z0-9._~-]+)*", re.ASCII)
 
 
@@ -51,8 +55,8 @@ class ServiceSettings:
         typesense: what finds products beside the database, None = the database alone does.
     """
 
-    database_url: str
-    storage_url: str
+    database_url: str = field(repr=False)
+    storage_url: str = field(repr=False)
     webhook_networks: tuple[Network, ...] = ()
     assets_url: str = ASSETS_URL
     requests_per_minute: int = REQUESTS_PER_MINUTE
@@ -185,14 +189,17 @@ def checkpoint_settings() -> CheckpointSettings:
     )
 
 
-def postgres_settings() -> PostgresSettings:
-    """Return the database that `DB_HOST, DB_PORT, DB_DATABASE, DB_USER, DB_PASSWORD` name.
+def postgres_settings(*, instead: str = "") -> PostgresSettings:
+    """Return the database that `DB_HOST, DB_PORT, DB_DATABASE, DB_USER, DB_PASSWORD` name; the last may be empty.
+
+    Args:
+        instead: what else the operator may do than set them.
 
     Raises:
         UsageError: one of them is missing, or cannot be.
     """
     variables = _with_env_file()
-    _require(variables, "DB_HOST", "DB_DATABASE", "DB_USER", "DB_PASSWORD", "DB_PORT")
+    _require(variables, *_POSTGRES, instead=instead)
     return PostgresSettings(
         host=variables["DB_HOST"],
         port=int(_number(variables, "DB_PORT", 5432, least=1, most=65535, is_whole=True)),
@@ -209,8 +216,7 @@ def inventory_settings() -> InventorySettings:
         UsageError: one is missing, or cannot be.
     """
     variables = _with_env_file()
-    required = ("DB_HOST", "DB_DATABASE", "DB_USER", "DB_PASSWORD", "DB_PORT")
-    _require(variables, *required, "TYPESENSE_HOST", "TYPESENSE_PORT", "TYPESENSE_API_KEY")
+    _require(variables, *_POSTGRES, "TYPESENSE_HOST", "TYPESENSE_PORT", "TYPESENSE_API_KEY")
     return InventorySettings(
         postgres=postgres_settings(),
         typesense_url=_typesense_url(variables),
@@ -248,11 +254,12 @@ def _with_env_file() -> Mapping[str, str]:
     return ChainMap(dict(os.environ), in_file)
 
 
-def _require(variables: Mapping[str, str], *names: str) -> None:
-    missing = [name for name in names if not variables.get(name)]
+def _require(variables: Mapping[str, str], *names: str, instead: str = "") -> None:
+    missing = [name for name in names if not (name in variables if name in _MAY_BE_EMPTY else variables.get(name))]
     if missing:
         be, it = ("is", "it") if len(missing) == 1 else ("are", "them")
-        raise UsageError(f"{', '.join(missing)} {be} not set: set {it} in the environment, or in .env")
+        otherwise = f"; {instead}" if instead else ""
+        raise UsageError(f"{', '.join(missing)} {be} not set: set {it} in the environment, or in .env{otherwise}")
 
 
 def _number(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from shelfsight.jobs import product_index, workers
 from shelfsight.jobs.crons import CRON
 from shelfsight.jobs.engine import Engine
-from shelfsight.jobs.housekeeping import tidy
+from shelfsight.jobs.housekeeping import forget, tidy
 from shelfsight.jobs.scheduler import scheduling
 from shelfsight.jobs.training import KIND, Trainer
 from shelfsight.registry.publish import open_registry
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator
 
+    from shelfsight.database.batches import DeleteSome
     from shelfsight.jobs.job import Job
     from shelfsight.jobs.timings import Timings
     from shelfsight.registry.publish import Registry
@@ -70,6 +71,15 @@ def following_vendure(registry: Registry) -> Iterator[None]:
         yield
 
 
+def old_at(now: datetime) -> dict[str, DeleteSome]:
+    """Return what deletes some of that which nobody needs any more, by what it is."""
+    return {
+        "deliveries": lambda tx, limit: webhooks.purge(tx, now - _DELIVERIES_KEPT, limit),
+        "events": lambda tx, limit: telemetry.forget(tx, now - _EVENTS_KEPT, limit),
+        "messages": lambda tx, limit: vendure.purge(tx, now - message_rules.REMEMBERED, limit),
+    }
+
+
 @contextmanager
 def working(
     settings: ServiceSettings, trainer: Trainer, *, concurrency: int, timings: Timings | None = None
@@ -85,15 +95,13 @@ def working(
     def tidy_up(_job: Job) -> None:
         tidy(registry)
 
-    def forget_jobs(_job: Job) -> None:
+    def forget_jobs(job: Job) -> None:
         now = datetime.now(UTC)
         engine.purge(before=now - _JOBS_KEPT)
         engine.purge(before=now - _TICKS_KEPT, kind=CRON)
         with registry.database.write() as tx:
             workers.forget(tx, before=now - _JOBS_KEPT)
-            webhooks.purge(tx, before=now - _DELIVERIES_KEPT)
-            telemetry.forget(tx, now - _EVENTS_KEPT)
-            vendure.purge(tx, now - message_rules.REMEMBERED)
+        forget(registry.database, job, old_at(now))
 
     def index_products(typesense: TypesenseSettings, _job: Job) -> None:
         product_index.follow(registry.database, typesense)

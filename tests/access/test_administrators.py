@@ -5,20 +5,20 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import select, update
 
-from shelfsight.access import administrators, audit, store
+from shelfsight.access import administrators, audit, passwords, store
 from shelfsight.access.administrators import (
     Login,
     LoginLimit,
     issue_setup_link,
     log_in,
     remove_administrator,
-    set_password,
     set_up,
 )
 from shelfsight.access.rules import COMMAND_LINE, Caller
@@ -29,12 +29,14 @@ from shelfsight.errors import (
     AuthenticationError,
     ConflictError,
     NotFoundError,
-    ShelfsightError,
     TooManyRequestsError,
     UsageError,
 )
+from tests.people import add_administrator
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shelfsight.database.engine import Database
 
 PASSWORD = "correct horse battery"
@@ -43,7 +45,7 @@ ANNA = Login(name="anna", password=PASSWORD, address="192.0.2.1")
 
 @pytest.fixture
 def with_anna(database: Database) -> Database:
-    set_password(database, "anna", PASSWORD, by="cli")
+    add_administrator(database, "anna", PASSWORD)
     return database
 
 
@@ -105,7 +107,7 @@ def test_a_setup_link_expires(database: Database) -> None:
 
 def test_a_setup_link_is_void_once_there_is_an_administrator(database: Database) -> None:
     link = first_link(database)
-    set_password(database, "bob", PASSWORD, by="cli")
+    add_administrator(database, "bob", PASSWORD)
     with pytest.raises(AuthenticationError, match="the setup link has been used"):
         set_up(database, link, ANNA)
 
@@ -152,6 +154,33 @@ def test_the_eleventh_password_in_a_minute_is_not_even_looked_at(with_anna: Data
     assert log_in(with_anna, elsewhere, limit=limit).token.name == "anna"
 
 
+def test_many_addresses_together_try_one_name_a_hundred_times_a_minute() -> None:
+    limit = LoginLimit()
+    for number in range(100):
+        limit.check("anna", f"192.0.2.{number}")
+    with pytest.raises(TooManyRequestsError):
+        limit.check("anna", "198.51.100.1")
+    limit.check("bob", "198.51.100.1")
+
+
+def test_one_address_cannot_use_up_the_tries_of_a_name() -> None:
+    limit = LoginLimit()
+    for _ in range(200):
+        with suppress(TooManyRequestsError):
+            limit.check("anna", "192.0.2.1")
+    limit.check("anna", "198.51.100.1")
+
+
+def test_who_has_logged_in_is_not_locked_out_there_by_strangers_elsewhere(with_anna: Database) -> None:
+    limit = LoginLimit()
+    log_in(with_anna, ANNA, limit=limit)
+    for number in range(99):  # and the one above
+        limit.check("anna", f"198.51.100.{number}")
+    assert log_in(with_anna, ANNA, limit=limit).token.name == "anna"
+    with pytest.raises(TooManyRequestsError):
+        log_in(with_anna, Login(name="anna", password=PASSWORD, address="192.0.2.2"), limit=limit)
+
+
 def test_one_address_cannot_try_many_names() -> None:
     limit = LoginLimit()
     for number in range(30):
@@ -187,8 +216,37 @@ def test_another_password_ends_the_other_sessions(with_anna: Database) -> None:
     log_in(with_anna, Login(name="anna", password="another horse battery"), limit=limit)
 
 
+def change_to_another(database: Database, login: Login, *, limit: LoginLimit) -> None:
+    administrators.change_password(database, login, "another horse battery", limit=limit, session="")
+
+
+@pytest.mark.parametrize("act", [change_to_another, log_in])
+@pytest.mark.parametrize("meanwhile", ["removed", "changed"])
+def test_a_password_that_counts_no_more_when_it_has_been_verified_does_nothing(
+    with_anna: Database, monkeypatch: pytest.MonkeyPatch, act: Callable[..., object], meanwhile: str
+) -> None:
+    add_administrator(with_anna, "bob", PASSWORD)
+    verify = passwords.is_password_of
+
+    def verify_slowly(password: str, hashed: str | None) -> bool:
+        is_right = verify(password, hashed)
+        if meanwhile == "removed":
+            remove_administrator(with_anna, "bob", by=COMMAND_LINE)
+        else:
+            with with_anna.write() as tx:
+                store.update_password(tx, "bob", password_hash="another")
+        return is_right
+
+    monkeypatch.setattr(administrators, "is_password_of", verify_slowly)
+    with pytest.raises(AuthenticationError, match="do not belong together"):
+        act(with_anna, Login(name="bob", password=PASSWORD), limit=LoginLimit())
+    with with_anna.read() as tx:
+        assert store.password_hash_of(tx, "bob") == (None if meanwhile == "removed" else "another")
+        assert tx.scalar(select(tokens.c.id).where(tokens.c.kind == "session")) is None
+
+
 def test_who_is_removed_is_out_at_once(with_anna: Database) -> None:
-    set_password(with_anna, "bob", PASSWORD, by="cli")
+    add_administrator(with_anna, "bob", PASSWORD)
     session = log_in(with_anna, Login(name="bob", password=PASSWORD), limit=LoginLimit())
     administrators.remove_administrator(with_anna, "bob", by=COMMAND_LINE)
     with pytest.raises(AuthenticationError):
@@ -197,7 +255,7 @@ def test_who_is_removed_is_out_at_once(with_anna: Database) -> None:
 
 def test_of_two_who_remove_each_other_at_once_one_stays(database: Database) -> None:
     for name in ("anna", "bert"):
-        set_password(database, name, PASSWORD, by="cli")
+        add_administrator(database, name, PASSWORD)
 
     def remove(name: str) -> str:
         try:
@@ -227,17 +285,17 @@ def test_passwords_are_stored_as_argon2id_only(with_anna: Database) -> None:
         entries = audit.list_entries(connection, limit=10)
     assert stored.startswith("$argon2id$")
     assert PASSWORD not in repr(entries)
-    assert [entry.action for entry in entries] == ["administrator_added"]
+    assert [entry.action for entry in entries] == ["administrator_added", "setup_link_issued"]
 
 
 def test_administrators_are_listed_by_name(with_anna: Database) -> None:
     for name in ("dora", "bob"):
-        set_password(with_anna, name, PASSWORD, by="cli")
+        add_administrator(with_anna, name, PASSWORD)
     assert [one.name for one in administrators.list_administrators(with_anna, limit=2)] == ["anna", "bob"]
     assert [one.name for one in administrators.list_administrators(with_anna, after="bob", limit=2)] == ["dora"]
 
 
 def test_a_refused_password_changes_nothing(with_anna: Database) -> None:
-    with pytest.raises(ShelfsightError):
-        set_password(with_anna, "anna", "short", by="cli")
+    with pytest.raises(UsageError):
+        administrators.change_password(with_anna, ANNA, "short", limit=LoginLimit(), session="")
     assert log_in(with_anna, ANNA, limit=LoginLimit()).token.name == "anna"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shelfsight.access import limits
-from shelfsight.access.limits import UNKNOWN_TOKENS_PER_MINUTE, RequestLimits
+from shelfsight.access.limits import UNKNOWN_TOKENS_PER_MINUTE, RequestLimits, VolumeLimit
 
 
 @dataclass
@@ -133,3 +133,28 @@ def test_threads_count_together() -> None:
     for thread in threads:
         thread.join()
     assert sum(passed) == 1000
+
+
+def test_so_much_passes_in_a_window_and_what_does_not_pass_is_not_counted(clock: Clock) -> None:
+    counted = VolumeLimit(100, clock=clock)
+    passed = [counted.allows(amount, "T_1") for amount in (60, 41, 500, 40, 1)]
+    assert passed == [True, False, False, True, False]
+    assert counted.allows(100, "T_2")
+    clock.now_s += 60
+    assert [counted.allows(100, "T_1"), counted.allows(1, "T_1")] == [True, False]
+
+
+def test_threads_bring_together_no_more_than_may_pass() -> None:
+    counted, start = VolumeLimit(100), threading.Barrier(8)
+    passed: list[bool] = []
+
+    def bring() -> None:
+        start.wait()
+        passed.extend(counted.allows(7, "T_1") for _ in range(10))
+
+    threads = [threading.Thread(target=bring) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert passed.count(True) == 14

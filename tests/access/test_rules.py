@@ -23,6 +23,7 @@ from shelfsight.access.rules import (
     is_secret_of,
     join_token,
     may,
+    may_report,
     parse_scope,
     readable_channels,
     split_token,
@@ -138,3 +139,19 @@ def test_a_password_of_twelve_characters_is_taken_and_one_of_eleven_is_not() -> 
 
 def test_a_password_is_the_same_however_a_keyboard_spells_it() -> None:
     assert check_password("caf\u0065\u0301 au lait") == check_password("caf\u00e9 au lait")
+
+
+@pytest.mark.parametrize(
+    ("caller", "reports"),
+    [
+        (Caller(actor="channel:T_1", scopes=frozenset({"device"}), channel="T_1"), True),
+        (Caller(actor="channel:T_2", scopes=frozenset({"device"}), channel="T_2"), False),
+        (Caller(actor="token:a", scopes=frozenset({"channel:T_1:read"})), False),
+        (Caller(actor="token:b", scopes=frozenset({"channel:T_1:write"})), True),
+        (Caller(actor="token:c", scopes=frozenset({"channel:T_2:write"})), False),
+        (Caller(actor="admin:anna", scopes=frozenset({"admin"})), True),
+        (NOBODY, False),
+    ],
+)
+def test_devices_say_what_happened_and_who_only_reads_does_not(caller: Caller, reports: bool) -> None:
+    assert may_report(caller, "T_1") is reports

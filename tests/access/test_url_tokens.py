@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,12 +31,14 @@ from shelfsight.errors import AuthenticationError, UsageError
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 SECRET = UrlSecret(id="current", secret=b"1" * 32)
 BEFORE = UrlSecret(id="before", secret=b"2" * 32)
-GRANT = Grant(channel="T_1", bucket="ml-models", path="T_1/v1.4.2", use=Use.VERSION)
+MADE_AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+GRANT = Grant(channel="T_1", made_at=MADE_AT, bucket="ml-models", path="T_1/v1.4.2", use=Use.VERSION)
 HOUR = NOW + timedelta(hours=1)
 CLAIMS = {
     "aud": "shelfsight-url",
     "exp": int(HOUR.timestamp()),
     "channel": "T_1",
+    "made": "2026-01-02T03:04:05.678901+00:00",
     "bucket": "ml-models",
     "path": "T_1/v1.4.2",
     "use": "version",
@@ -68,6 +71,7 @@ def encoded(data: bytes) -> str:
 GRANTS = st.builds(
     Grant,
     channel=st.text(max_size=20),
+    made_at=st.datetimes(timezones=st.just(UTC)),
     bucket=st.text(max_size=20),
     path=st.text(max_size=100),
     use=st.sampled_from(Use),
@@ -131,6 +135,8 @@ def test_every_changed_byte_is_noticed() -> None:
         forged({"use": "everything"}),
         forged({"use": None}),
         forged({"channel": None}),
+        forged({"made": None}),  # as tokens were before they named it
+        forged({"made": "yesterday"}),
         forged({"upsert": None}),
         "",
         "..",
@@ -178,9 +184,9 @@ def test_lifetime_is_a_second_to_a_week(seconds: float) -> None:
 
 
 def test_path_that_makes_too_long_a_token_is_not_signed() -> None:
-    assert len(token(grant=Grant(channel="T_1", bucket="b", path="p" * 1024, use=Use.FILE))) < LONGEST_TOKEN
+    assert len(token(grant=replace(GRANT, path="p" * 1024))) < LONGEST_TOKEN
     with pytest.raises(UsageError, match="too long a path"):
-        token(grant=Grant(channel="T_1", bucket="b", path="\N{SNOWMAN}" * 1024, use=Use.FILE))
+        token(grant=replace(GRANT, path="\N{SNOWMAN}" * 1024))
 
 
 def test_secret_does_not_show() -> None:

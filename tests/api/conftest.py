@@ -14,7 +14,7 @@ from sqlalchemy import insert, select
 from starlette.testclient import TestClient
 
 from shelfsight.access import audit, passwords
-from shelfsight.access.administrators import set_password
+from shelfsight.access.administrators import has_administrator
 from shelfsight.access.rules import COMMAND_LINE
 from shelfsight.access.tokens import NewToken, create_token
 from shelfsight.api.documents import ApiDocument
@@ -22,8 +22,16 @@ from shelfsight.api.guards import AnyCaller, DeviceCaller, ReaderCaller, WriterC
 from shelfsight.api.services import Services
 from shelfsight.app import build_app
 from shelfsight.database.tables import channels, idempotency_keys
-from shelfsight.errors import ConflictError, DatabaseError, NotFoundError, OutputError, UnavailableError
+from shelfsight.errors import (
+    ConflictError,
+    DatabaseError,
+    NotFoundError,
+    OutputError,
+    UnavailableError,
+    VendureAccessError,
+)
 from shelfsight.storage import open_storage
+from tests.people import add_administrator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,6 +105,7 @@ ERRORS: dict[str, Exception] = {
     "missing": NotFoundError("product p1 does not exist"),
     "conflict": ConflictError("it is there already"),
     "busy": UnavailableError("the queue is full: try again"),
+    "partner": VendureAccessError("Vendure does not know us: log in there"),
     "database": DatabaseError("could not connect to 10.0.0.5 as shelf:hunter2"),
     "output": OutputError("/home/shop/secret cannot be written"),
     "bug": KeyError("hunter2"),
@@ -122,7 +131,8 @@ class World:
 
     def browser(self) -> Client:
         """Return a client with a cookie only, logged in as anna, without any header that browsers add."""
-        set_password(self.database, "anna", PASSWORD, by="cli")
+        if not has_administrator(self.database):
+            add_administrator(self.database, "anna", PASSWORD)
         client = self.client()
         logged_in = client.post("/api/v1/sessions", json={"name": "anna", "password": PASSWORD})
         assert logged_in.status_code == 201, logged_in.text

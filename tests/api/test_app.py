@@ -33,6 +33,12 @@ def test_the_server_starts_without_numerics() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_the_settings_show_no_password() -> None:
+    shown = repr(ServiceSettings(database_url="postgresql://shop:hunter2@db/x", storage_url="s3://id:hunter2@b"))
+    assert "hunter2" not in shown
+    assert "assets_url" in shown
+
+
 def test_it_lives_and_is_ready(each_world: World) -> None:
     client = each_world.client()
     assert client.get("/healthz").json() == client.get("/readyz").json() == {"status": "ok"}

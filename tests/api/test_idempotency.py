@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy import select, update
 
 from shelfsight.api.idempotency import DEAD_AFTER, purge
+from shelfsight.catalog.rules import Stamp
+from shelfsight.catalog.store import channels
 from shelfsight.database.tables import idempotency_keys, tokens
 
 if TYPE_CHECKING:
@@ -143,8 +145,8 @@ def test_one_who_was_taken_for_dead_does_not_overwrite_the_answer(world: World) 
     assert client.post("/probe/notes", json=NOTE, headers=KEY).content == second.content
 
 
-@pytest.mark.parametrize("status", [500, 503, 429])
-def test_an_answer_that_says_later_is_not_kept(world: World, status: int) -> None:
+@pytest.mark.parametrize("status", [400, 404, 409, 412, 422, 429, 500, 502, 503])
+def test_a_refusal_or_failure_is_not_kept(world: World, status: int) -> None:
     client = world.client("admin")
     world.probe.status = status
     assert client.post("/probe/notes", json=NOTE, headers=KEY).status_code == status
@@ -164,11 +166,16 @@ def test_a_request_that_broke_is_a_first_one_again(world: World) -> None:
     assert client.post("/probe/notes", json=NOTE, headers=KEY).status_code == 201
 
 
-def test_a_refusal_is_repeated(world: World) -> None:
+def test_what_was_refused_is_tried_anew_when_its_cause_is_gone(world: World) -> None:
     client = world.client("admin")
-    first, second = (client.post("/probe/notes", json={"text": 1}, headers=KEY) for _ in range(2))
-    assert (first.status_code, first.content) == (second.status_code, second.content)
-    assert second.headers["idempotent-replayed"] == "true"
+    with world.database.write() as tx:
+        channels.create(tx, "T_7", {}, Stamp(actor="test", at=datetime.now(UTC)))
+    restore = "/api/v1/channels/T_7/products/p1/restore"
+    assert client.post(restore, headers=KEY).status_code == 404
+    assert client.put("/api/v1/channels/T_7/products/p1", json={"name": "Apple"}).status_code == 201
+    again = client.post(restore, headers=KEY)
+    assert (again.status_code, "idempotent-replayed" in again.headers) == (200, False)
+    assert client.post(restore, headers=KEY).headers["idempotent-replayed"] == "true"
 
 
 def test_a_new_token_is_made_once_and_its_secret_is_not_kept(world: World) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ("missing", 404, "not_found", "product p1 does not exist"),
         ("conflict", 409, "conflict", "it is there already"),
         ("busy", 503, "unavailable", "the queue is full: try again"),
+        ("partner", 502, "vendure_access", "Vendure does not know us: log in there"),
     ],
 )
 def test_an_error_of_ours_is_a_problem_with_its_sentence(

@@ -16,10 +16,12 @@ from shelfsight.access.limits import RequestLimits
 from shelfsight.access.rules import Caller
 from shelfsight.access.url_tokens import Grant, issue
 from shelfsight.bundle.documents import BackboneEntry, BlobEntry, FileEntry, Manifest
+from shelfsight.catalog.store.channels import delete as delete_channel
 from shelfsight.database.tables import channels, model_metadata, version_blobs
 from shelfsight.delivery.downloads import Downloads
 from shelfsight.delivery.files import FileDelivery
 from shelfsight.delivery.published import Published
+from shelfsight.delivery.store import ServedChannel
 from shelfsight.errors import AuthenticationError
 
 if TYPE_CHECKING:
@@ -42,7 +44,13 @@ CALLERS = {
     "stranger": Caller(actor="token:stranger", scopes=frozenset({"channel:other:write"})),
 }
 
+MADE_AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 SECRET = UrlSecret(id="k1", secret=b"1" * 32)
+
+
+def served(channel: str) -> ServedChannel:
+    """Return a private channel as `Shop.add_channel` makes it."""
+    return ServedChannel(id=channel, token=f"ck_{channel}", private=True, created_at=MADE_AT)
 
 
 def sha256(data: bytes) -> str:
@@ -124,10 +132,17 @@ class Shop:
         rate = RequestLimits(per_minute, clock=self.clock)
         self.app = FileDelivery(published=self.published, refusals=self.refusals, downloads=self.downloads, rate=rate)
 
-    def add_channel(self, channel: str, *, visibility: str = "public") -> None:
+    def add_channel(self, channel: str, *, visibility: str = "public", made_at: datetime = MADE_AT) -> None:
         """Add a channel whose token is `ck_` and its id."""
+        row = {"id": channel, "token": f"ck_{channel}", "visibility": visibility, "created_at": made_at}
         with self.database.write() as tx:
-            tx.execute(insert(channels).values(id=channel, token=f"ck_{channel}", visibility=visibility))
+            tx.execute(insert(channels).values(row))
+
+    def make_anew(self, channel: str) -> None:
+        """Delete a channel, and make another of the same id, private and a second younger."""
+        with self.database.write() as tx:
+            delete_channel(tx, channel)
+        self.add_channel(channel, visibility="private", made_at=MADE_AT + timedelta(seconds=1))
 
     def set_visibility(self, channel: str, visibility: str) -> None:
         """Make a channel public or private."""

@@ -16,7 +16,7 @@ from shelfsight.delivery.downloads import ANONYMOUS, OTHER, Downloads, Source
 from shelfsight.delivery.grants import version_grant
 from shelfsight.delivery.store import DownloadCount, page_of_downloads
 from shelfsight.errors import DatabaseError, StorageError
-from tests.delivery.shop import FILES, Shop, sha256
+from tests.delivery.shop import FILES, Shop, served, sha256
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -81,7 +81,7 @@ def test_what_carries_no_bytes_of_a_file_does_not_count(shop: Shop) -> None:
 def test_who_loaded_a_private_model_is_known(shop: Shop) -> None:
     shop.add_channel("secret", visibility="private")
     shop.publish(channel="secret", files={"model.json": MODEL}, blobs=[HEAD])
-    signed = shop.sign(version_grant("secret", "1.0.0"))
+    signed = shop.sign(version_grant(served("secret"), "1.0.0"))
     for path in ("secret/v1.0.0/model.json", f"blobs/{sha256(HEAD)}.bin"):
         for query, key in ((signed, ""), ("", "ck_secret"), ("", "device"), ("", "reader")):
             assert shop.get(path + query, apikey=key).status == 200

@@ -13,7 +13,7 @@ from shelfsight.delivery.content import ContentLimits
 from shelfsight.delivery.grants import version_grant
 from shelfsight.errors import DatabaseError, StorageError
 from shelfsight.storage import open_storage
-from tests.delivery.shop import FILES, Shop, sha256
+from tests.delivery.shop import FILES, Shop, served, sha256
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -93,7 +93,7 @@ def test_what_was_not_asked_for_before_the_database_went_is_503(shop: Shop, monk
 def test_private_model_closes_with_the_database(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.add_channel("secret", visibility="private")
     shop.publish(channel="secret", blobs=[BLOB])
-    query = shop.sign(version_grant("secret", "1.0.0"))
+    query = shop.sign(version_grant(served("secret"), "1.0.0"))
     asked = [(path, {"apikey": "ck_secret"}) for path in ("secret/v1.0.0/model.json", f"blobs/{sha256(BLOB)}.bin")]
     asked += [(path + query, {}) for path, _ in asked]
     assert [shop.get(path, **headers).status for path, headers in asked] == [200] * 4

@@ -11,7 +11,7 @@ from shelfsight.access.limits import UNKNOWN_TOKENS_PER_MINUTE
 from shelfsight.delivery.grants import version_grant
 from shelfsight.errors import AuthenticationError
 from shelfsight.settings import REQUESTS_PER_MINUTE
-from tests.delivery.shop import CALLERS, FILES, Shop
+from tests.delivery.shop import CALLERS, FILES, Shop, served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,7 +78,7 @@ def test_who_still_asks_too_often_is_noted_once_a_minute(limited: Callable[[int]
 
 def test_token_that_asks_too_often_waits_wherever_it_asks_from(limited: Callable[[int], Shop]) -> None:
     shop = limited(3)
-    signed = shop.sign(version_grant("secret", "1.0.0"))
+    signed = shop.sign(version_grant(served("secret"), "1.0.0"))
     for query, key in (("", "reader"), (signed, "")):
         statuses = [shop.get(PATH + query, apikey=key, address=f"192.0.2.{number}").status for number in range(1, 6)]
         assert statuses == [200, 200, 200, 429, 429]
@@ -126,7 +126,7 @@ def test_thousand_wrong_tokens_a_minute_are_sixty_questions(
 
 def test_forged_urls_are_guesses_and_expired_ones_are_not(limited: Callable[[int], Shop]) -> None:
     shop = limited(2000)
-    expired = shop.sign(version_grant("secret", "1.0.0"), seconds=-1)
+    expired = shop.sign(version_grant(served("secret"), "1.0.0"), seconds=-1)
     assert {shop.get(PATH + expired).status for _ in range(100)} == {401}
     forged = [shop.get(f"{PATH}?token=a.b.{number}").status for number in range(100)]
     assert forged == [401] * UNKNOWN_TOKENS_PER_MINUTE + [429] * (100 - UNKNOWN_TOKENS_PER_MINUTE)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shelfsight.access.rules import Caller
 from shelfsight.bundle.documents import VERSION_PATTERN
 from shelfsight.catalog.rules import CHANNEL_PATTERN
 from shelfsight.delivery import rules
@@ -336,3 +337,23 @@ def test_no_name_breaks_out_of_its_header(name: str) -> None:
     assert len(header) < 3000
     assert header.count(b'"') == (2 if name else 0)
     assert header.count(b";") in {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("scopes", "channel", "named"),
+    [
+        ({"device"}, "T_1", "T_1"),
+        ({"channel:T_1:read"}, None, "T_1"),
+        ({"channel:T_1:write"}, None, "T_1"),
+        ({"channel:T_1:read", "channel:T_1:write"}, None, "T_1"),
+        ({"channel:T_1:write", "channel:T_2:read"}, None, None),
+        ({"admin"}, None, None),
+        ({"admin", "channel:T_1:read"}, None, None),
+        (set(), None, None),
+    ],
+)
+def test_a_token_names_the_only_channel_that_it_is_about(
+    scopes: set[str], channel: str | None, named: str | None
+) -> None:
+    caller = Caller(actor="token:a", scopes=frozenset(scopes), channel=channel)
+    assert rules.channel_named_by(caller) == named

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import pytest
 
 from shelfsight.access.keys import UrlSecret
-from shelfsight.access.url_tokens import Grant, Use
+from shelfsight.access.url_tokens import Use
 from shelfsight.delivery.grants import file_grant, version_grant
-from tests.delivery.shop import FILES, SECRET, Shop, sha256
+from tests.delivery.shop import FILES, SECRET, Shop, served, sha256
+
+if TYPE_CHECKING:
+    from shelfsight.access.url_tokens import Grant
 
 HEAD, OTHER_HEAD, BACKBONE = b"head" * 100, b"other head" * 100, b"backbone" * 500
-VERSION = version_grant("secret", "1.0.0")
-MODEL = file_grant("secret", "1.0.0", "model.json")
+VERSION = version_grant(served("secret"), "1.0.0")
+MODEL = file_grant(served("secret"), "1.0.0", "model.json")
 OF_VERSION = ("secret/v1.0.0/model.json", f"blobs/{sha256(HEAD)}.bin", f"blobs/{sha256(BACKBONE)}.bin")
 ELSEWHERE = (
     "secret/latest/model.json",
@@ -65,18 +71,18 @@ def test_signed_file_is_open_alone(secret: Shop) -> None:
 @pytest.mark.parametrize(
     "grant",
     [
-        Grant(channel="secret", bucket="ml-models", path="secret/v1.0.0", use=Use.UPLOAD),
-        Grant(channel="secret", bucket="ml-models", path="secret/v1.0.0/model.json", use=Use.UPLOAD),
-        Grant(channel="secret", bucket="ml-models", path="secret/v1.0.0/model.json", use=Use.VERSION),
-        Grant(channel="secret", bucket="ml-models", path="secret/v1.0.0", use=Use.FILE),
-        Grant(channel="secret", bucket="ml-models", path="secret/v1.0.0/", use=Use.VERSION),
-        Grant(channel="secret", bucket="ml-models", path="secret/v1.0", use=Use.VERSION),
-        Grant(channel="secret", bucket="ml-models", path="secret", use=Use.VERSION),
-        Grant(channel="secret", bucket="ml-models", path="", use=Use.VERSION),
-        Grant(channel="secret", bucket="ml-models", path="secret/v1.0.0/../v1.0.0", use=Use.VERSION),
-        Grant(channel="secret", bucket="assessment-models", path="secret/v1.0.0", use=Use.VERSION),
-        Grant(channel="other", bucket="ml-models", path="secret/v1.0.0", use=Use.VERSION),
-        Grant(channel="other", bucket="ml-models", path="other/v1.0.0", use=Use.VERSION),
+        replace(VERSION, use=Use.UPLOAD),
+        replace(VERSION, path="secret/v1.0.0/model.json", use=Use.UPLOAD),
+        replace(VERSION, path="secret/v1.0.0/model.json"),
+        replace(VERSION, use=Use.FILE),
+        replace(VERSION, path="secret/v1.0.0/"),
+        replace(VERSION, path="secret/v1.0"),
+        replace(VERSION, path="secret"),
+        replace(VERSION, path=""),
+        replace(VERSION, path="secret/v1.0.0/../v1.0.0"),
+        replace(VERSION, bucket="assessment-models"),
+        replace(VERSION, channel="other"),
+        replace(VERSION, channel="other", path="other/v1.0.0"),
     ],
 )
 def test_token_of_another_scope_opens_nothing(secret: Shop, grant: Grant) -> None:
@@ -85,7 +91,7 @@ def test_token_of_another_scope_opens_nothing(secret: Shop, grant: Grant) -> Non
 
 
 def test_channel_must_be_the_one_that_uses_the_blob(secret: Shop) -> None:
-    query = secret.sign(version_grant("other", "1.0.0"))
+    query = secret.sign(version_grant(served("other"), "1.0.0"))
     assert secret.get(f"blobs/{sha256(OTHER_HEAD)}.bin{query}").status == 200
     assert secret.get(f"blobs/{sha256(HEAD)}.bin{query}").status == 403
 
@@ -96,6 +102,21 @@ def test_url_that_has_expired_says_so(secret: Shop) -> None:
         assert (reply.status, reply.json["type"]) == (401, "urn:shelfsight:problem:authentication")
         assert reply.json["error"].startswith("the signed URL has expired, at ")
     assert {noted[0] for noted in secret.refusals.noted} == {"url:k1"}
+
+
+def test_url_of_a_channel_that_was_deleted_opens_no_later_one_of_its_id(secret: Shop) -> None:
+    queries = [secret.sign(one) for one in (VERSION, MODEL)]
+    assert [secret.get(OF_VERSION[0] + query).status for query in queries] == [200, 200]
+    secret.make_anew("secret")
+    secret.publish(channel="secret", blobs=[HEAD, BACKBONE])
+    secret.clock.now_s += 2
+    asked = [OF_VERSION[0] + query for query in queries] + [path + queries[0] for path in OF_VERSION[1:]]
+    for path in asked:
+        reply = secret.get(path)
+        assert (reply.status, reply.json["type"]) == (401, "urn:shelfsight:problem:authentication")
+        assert reply.json["error"] == "the signed URL's channel has been deleted since: ask for another URL"
+    assert {noted[0] for noted in secret.refusals.noted} == {"url:k1"}
+    assert secret.get(OF_VERSION[0], apikey="ck_secret").status == 200
 
 
 def test_url_that_was_changed_is_refused(secret: Shop) -> None:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from shelfsight.database.engine import Database
 
 DAY = datetime(2026, 11, 20, tzinfo=UTC)
-SECRET = ServedChannel(id="secret", token="ck_secret", private=True)
-OTHER = ServedChannel(id="other", token="ck_other", private=True)
+SECRET = ServedChannel(id="secret", token="ck_secret", private=True, created_at=DAY)
+OTHER = ServedChannel(id="other", token="ck_other", private=True, created_at=DAY)
 
 
 @pytest.fixture
@@ -36,7 +36,8 @@ def filled(database: Database) -> Database:
     """Three channels with a version each: blob `a` is used by all, `b` by two private ones."""
     with database.write() as tx:
         for channel in (SECRET, OTHER):
-            tx.execute(insert(channels).values(id=channel.id, token=channel.token, visibility="private"))
+            row = {"id": channel.id, "token": channel.token, "created_at": channel.created_at}
+            tx.execute(insert(channels).values(**row, visibility="private"))
         for name, blobs in (("default", "a"), ("secret", "ab"), ("other", "ab")):
             row = {"channel_id": name, "version": "v1.0.0"}
             tx.execute(insert(model_metadata).values(**row, file_path="-", checksum_sha256=name))
@@ -153,5 +154,5 @@ def test_downloads_are_those_of_the_time_and_channel_asked_for(database: Databas
 def test_old_downloads_are_forgotten(database: Database) -> None:
     with database.write() as tx:
         add_downloads(tx, [counted(hour) for hour in range(3)])
-        assert purge_downloads(tx, DAY + timedelta(hours=2)) == 2
+        assert purge_downloads(tx, DAY + timedelta(hours=2), 9) == 2
     assert downloads(database) == [counted(2)]

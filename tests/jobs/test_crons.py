@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from shelfsight.errors import DatabaseError, UsageError
+from shelfsight.errors import ConflictError, DatabaseError, UsageError
+from shelfsight.jobs import crons as crons_module
 from shelfsight.jobs.crons import Cron, Crons
 
 
@@ -60,6 +62,27 @@ def test_a_tick_that_could_not_be_enqueued_is_enqueued_later() -> None:
     queue.away = False
     crons.enqueue_due(at("10:00:02"))
     assert queue.ids == ["minute-20261120T100000Z"]
+
+
+def test_nothing_ends_the_ticking_but_the_end_of_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crons_module, "_AGAIN_AFTER_S", 0.01)
+    failures = [ConflictError("refused"), DatabaseError("away"), ZeroDivisionError("a bug")]
+    is_enqueued = threading.Event()
+
+    class Shaken(Queue):
+        def enqueue(self, kind: str, *, key: str, job_id: str, payload: dict[str, Any] | None = None) -> str:
+            if failures:
+                raise failures.pop(0)
+            is_enqueued.set()
+            return super().enqueue(kind, key=key, job_id=job_id, payload=payload)
+
+    crons = Crons(Shaken())
+    crons.add(Cron(name="week", cron="0 3 * * 1", run=lambda _: None))
+    crons.start()
+    try:
+        assert is_enqueued.wait(30)
+    finally:
+        crons.stop()
 
 
 @pytest.mark.parametrize("cron", ["", "tomorrow", "* * *", "61 * * * *"])

@@ -25,6 +25,7 @@ from sqlalchemy import event, make_url, text
 
 from shelfsight.database.engine import open_database
 from shelfsight.errors import DatabaseError, NotFoundError, UsageError
+from shelfsight.jobs import client
 from shelfsight.jobs.client import EngineClient, open_connections
 from shelfsight.jobs.engine import VERSION, Engine
 from shelfsight.jobs.job import JobState
@@ -139,7 +140,19 @@ def test_two_workers_never_take_two_jobs_of_a_key_when_one_is_put_in_before_the_
     assert take() == [first]
     other[0].join()
     assert [record.id for record in engine.jobs("work", states={JobState.RUNNING})] == [first]
-    assert engine.queue_length("work") == 1
+    assert len(engine.jobs("work", states={JobState.QUEUED})) == 1
+
+
+def test_those_of_many_jobs_that_have_ended_are_found_however_many_there_are(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_ASKED_AT_ONCE", 2)
+    ids = [engine.enqueue("work", key=f"{number}", job_id=f"{number}") for number in range(5)]
+    for job in (ids[0], ids[3]):
+        engine.cancel(job, actor="anna")
+    ended = engine.ended([*ids, "work-nobody"])
+    assert [(job.id, job.state) for job in ended] == [(job, JobState.CANCELLED) for job in (ids[0], ids[3])]
+    assert engine.ended([]) == []
 
 
 def test_each_worker_keeps_to_its_own_concurrency(workshop: Workshop) -> None:
@@ -343,8 +356,8 @@ def test_a_job_that_a_worker_took_and_lost_sight_of_goes_back_into_the_queue(eng
     with engine.connections.begin() as tx:
         taken = f"UPDATE {table} SET status = 'PENDING', executor_id = :worker WHERE workflow_uuid = :job"
         tx.execute(text(taken), {"worker": engine.executor_id, "job": job})
-    assert engine.queue_length("other") == 0
-    until(lambda: engine.queue_length("other") == 1, within_s=5)
+    assert engine.jobs(states={JobState.QUEUED}) == []
+    until(lambda: len(engine.jobs("other", states={JobState.QUEUED})) == 1, within_s=5)
 
 
 @pytest.mark.parametrize(

@@ -406,6 +406,12 @@ def test_a_stream_outlives_a_database_that_is_away(
         assert stream.training()["stage"] == "Publishing"
 
 
+def test_a_server_counts_its_streams_from_the_start(services: Services) -> None:
+    one, other = build_app(services), build_app(services)
+    assert one.state.streams is events.streams_of(one)
+    assert events.streams_of(one) is not events.streams_of(other)
+
+
 def test_a_stream_ends_with_its_channel_and_with_the_server(app: FastAPI, services: Services) -> None:
     with streaming(app, services, begun(services)) as stream:
         assert stream.training()["status"] == "training"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,15 @@ import pytest
 
 from shelfsight.catalog.rules import ChannelValues, ProductDetails, Stamp
 from shelfsight.catalog.store import channels, due, products
-from shelfsight.errors import ConflictError, NotFoundError
+from shelfsight.errors import ConflictError, DatabaseError, NotFoundError
 from shelfsight.jobs import store
-from shelfsight.jobs.job import JobState
-from shelfsight.jobs.scheduler import Scheduler
+from shelfsight.jobs.job import JobRecord, JobState
+from shelfsight.jobs.scheduler import Scheduler, scheduling
 from shelfsight.jobs.trainings import Reason, Training, TrainingState
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from shelfsight.database.engine import Database
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -143,14 +146,33 @@ class Jobs:
     def __init__(self) -> None:
         self.enqueued: dict[str, str] = {}
         self.states: dict[str, JobState] = {}
+        self.asked = 0
 
     def enqueue(self, kind: str, *, key: str, job_id: str, payload: dict[str, Any]) -> str:  # noqa: ARG002
         self.enqueued[f"{kind}-{job_id}"] = key
         return f"{kind}-{job_id}"
 
-    def job(self, id: str) -> Any:  # noqa: A002
-        state = self.states.get(id)
-        return None if state is None else type("Record", (), {"state": state, "reason": "every worker died of it"})()
+    def ended(self, ids: Collection[str]) -> list[JobRecord]:
+        self.asked += 1
+        found = {id_: state for id_, state in self.states.items() if id_ in ids and state.ended}
+        same: dict[str, Any] = {"kind": "train", "key": "", "payload": {}, "queued_at": NOW}
+        reason = "every worker died of it"
+        return [JobRecord(id=id_, state=state, reason=reason, **same) for id_, state in found.items()]
+
+
+class Shaken(Jobs):
+    """One that refuses at first, in every way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failures = [ConflictError("refused"), DatabaseError("away"), ZeroDivisionError("a bug")]
+        self.got_one = threading.Event()
+
+    def enqueue(self, kind: str, *, key: str, job_id: str, payload: dict[str, Any]) -> str:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.got_one.set()
+        return super().enqueue(kind, key=key, job_id=job_id, payload=payload)
 
 
 def test_what_is_due_is_handed_to_the_queue_once(shop: Database) -> None:
@@ -183,6 +205,29 @@ def test_a_training_whose_job_died_of_it_is_ended(shop: Database) -> None:
         ended = store.get(tx, training.id)
     assert (ended.status, ended.error) == (TrainingState.FAILED, "every worker died of it")
     assert ask(shop).id != training.id
+
+
+def test_all_unfinished_trainings_are_asked_for_at_once(shop: Database) -> None:
+    jobs = Jobs()
+    scheduler = Scheduler(shop, jobs)
+    with shop.write() as tx:
+        for name in ("T_2", "T_3"):
+            channels.create(tx, name, ChannelValues(), ANNA)
+            store.request(tx, name, reason=Reason.PERSON, requested_by="anna", now=NOW)
+    ask(shop)
+    assert scheduler.look() == 3
+    ended = sorted(jobs.enqueued)[:2]
+    jobs.states = dict.fromkeys(ended, JobState.CANCELLED)
+    assert [f"train-{training}" for training in scheduler.end_of_lost()] == ended
+    assert jobs.asked == 1
+
+
+def test_nothing_ends_the_handing_over_but_the_end_of_the_block(shop: Database) -> None:
+    training = ask(shop)
+    jobs = Shaken()
+    with scheduling(shop, jobs, every_s=0.01):
+        assert jobs.got_one.wait(30)
+    assert jobs.enqueued == {f"train-{training.id}": "T_1"}
 
 
 def test_what_was_done_is_in_the_log_of_the_training(shop: Database) -> None:

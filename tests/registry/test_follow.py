@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import text
 
-from shelfsight.errors import StorageError
+from shelfsight.errors import ConflictError, DatabaseError, StorageError
 from shelfsight.registry import latest
 from shelfsight.registry.follow import Follower, following
 from shelfsight.registry.publish import Order, Registry, publish
@@ -62,6 +63,24 @@ def test_what_cannot_follow_is_looked_at_again(two: Registry) -> None:
         failing.point("a", "b")
     failing._left = 1
     follower.look()
+    assert latest.read(two.storage, "T_1") == "1.0.0"
+
+
+def test_nothing_ends_the_following_but_the_end_of_the_server(two: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    release_in_sql(two, "v1.0.0")
+    failures = [ConflictError("refused"), DatabaseError("away"), ZeroDivisionError("a bug")]
+    has_followed = threading.Event()
+    looking = Follower.look
+
+    def look(follower: Follower) -> None:
+        if failures:
+            raise failures.pop(0)
+        looking(follower)
+        has_followed.set()
+
+    monkeypatch.setattr(Follower, "look", look)
+    with following(two, every_s=0.01):
+        assert has_followed.wait(30)
     assert latest.read(two.storage, "T_1") == "1.0.0"
 
 

@@ -139,6 +139,13 @@ def test_without_an_older_version_there_is_nothing_to_roll_back_to(history: list
         roll_back_target(history, [one.version for one in history], None, "T_1")
 
 
+def test_where_all_others_were_rolled_back_from_they_are_named() -> None:
+    history = [version("1.0.0", stable=True), version("1.0.1"), version("1.5.0")]
+    releases = ["1.0.0", "1.0.1", "1.5.0", "1.0.1", "1.0.0"]
+    with pytest.raises(NotFoundError, match=r"rolled back from \(1\.0\.1, 1\.5\.0\): name the one you want"):
+        roll_back_target(history, releases, None, "T_1")
+
+
 def test_the_stable_version_is_not_deprecated() -> None:
     check_deprecable(version("1.0.0"))
     with pytest.raises(ConflictError, match="roll back or release another first"):

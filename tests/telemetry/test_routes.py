@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import insert, select, update
 from starlette.testclient import TestClient
 
-from shelfsight.access.limits import RequestLimits
+from shelfsight.access.limits import RequestLimits, VolumeLimit
 from shelfsight.access.rules import COMMAND_LINE
 from shelfsight.access.tokens import NewToken, create_token
 from shelfsight.api.services import Services
@@ -18,6 +18,7 @@ from shelfsight.app import build_app
 from shelfsight.database.tables import channels, events
 from shelfsight.storage import open_storage
 from shelfsight.telemetry import store
+from shelfsight.telemetry.rules import EVENTS_A_MINUTE, MOST_EVENTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,8 +147,8 @@ def test_a_batch_is_neither_empty_nor_endless(client: TestClient, reported: list
 def test_old_events_are_forgotten(client: TestClient, database: Database) -> None:
     report(client, PREDICTION)
     with database.write() as tx:
-        assert store.forget(tx, datetime.now(UTC) - timedelta(days=1)) == 0
-        assert store.forget(tx, datetime.now(UTC) + timedelta(days=1)) == 1
+        assert store.forget(tx, datetime.now(UTC) - timedelta(days=1), 9) == 0
+        assert store.forget(tx, datetime.now(UTC) + timedelta(days=1), 9) == 1
     assert stored(database) == []
 
 
@@ -192,3 +193,40 @@ def test_an_address_that_reports_too_often_waits(sqlite: Database, tmp_path: Pat
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert answers[3].headers["retry-after"] == "60"
     assert len(stored(sqlite)) == 3
+
+
+def batch(first: int, count: int) -> list[dict[str, Any]]:
+    return [{**PREDICTION, "id": f"event-{number:05}"} for number in range(first, first + count)]
+
+
+def test_whoever_has_a_channels_key_stores_so_many_events_a_minute_and_no_more(
+    client: TestClient, database: Database
+) -> None:
+    before = EVENTS_A_MINUTE - MOST_EVENTS
+    assert client.app.state.event_volume.allows(before, "T_1", "channel:T_1")  # type: ignore[attr-defined]
+    assert report(client, *batch(0, 1)).status_code == 200
+    refusal = report(client, *batch(1, MOST_EVENTS))
+    assert (refusal.status_code, refusal.headers["retry-after"]) == (429, "60")
+    assert refusal.json()["type"] == "urn:shelfsight:problem:too_many_requests"
+    assert report(client, *batch(1, MOST_EVENTS - 1)).status_code == 200
+    assert report(client, *batch(600, 1)).status_code == 429
+    assert len(stored(database)) == MOST_EVENTS
+
+
+def test_what_one_brings_too_much_of_keeps_no_other_channel_and_no_token_out(
+    client: TestClient, database: Database
+) -> None:
+    client.app.state.event_volume = VolumeLimit(3)  # type: ignore[attr-defined]
+    assert [report(client, *batch(first, 2)).status_code for first in (0, 2)] == [200, 429]
+    assert report(client, *batch(2, 1)).status_code == 200
+    own = create_token(database, NewToken(name="till 1", scopes=["device"], channel="T_1"), by=COMMAND_LINE).text
+    for token, channel in ((own, "T_1"), ("ck_2", "T_2")):
+        client.headers["authorization"] = f"Bearer {token}"
+        assert report(client, *batch(10, 3), channel=channel).status_code == 200
+
+
+def test_who_may_report_nothing_uses_nothing_up(client: TestClient) -> None:
+    client.app.state.event_volume = VolumeLimit(3)  # type: ignore[attr-defined]
+    client.headers["authorization"] = "Bearer ck_2"
+    assert report(client, *batch(0, 3)).status_code == 403
+    assert report(client, *batch(0, 3), channel="T_2").status_code == 200

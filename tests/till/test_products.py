@@ -71,7 +71,7 @@ def statements(database: Database) -> Iterator[list[str]]:
 
 def test_a_till_gets_every_active_product_and_nothing_it_has_not(shop: Shop) -> None:
     found = listed(shop)
-    assert found.json() == {"revision": found.json()["revision"], "products": [APPLE, BAG, PEAR]}
+    assert found.json() == {"revision": found.json()["revision"], "name": "T_1", "products": [APPLE, BAG, PEAR]}
     assert found.headers["etag"] == f'"{found.json()["revision"]}"'
     assert found.headers["cache-control"] == "private, no-cache"
     assert "accept-encoding" in found.headers["vary"]
@@ -90,6 +90,12 @@ def test_a_list_that_is_there_costs_one_look_at_one_row(shop: Shop) -> None:
     assert not any("products" in sql for sql in asked)
     shop.change("apple", price=Decimal(1))
     assert listed(shop, **{"if-none-match": tag}).status_code == 200
+
+
+def test_the_lists_are_there_before_anybody_asks_so_there_is_one_memory_of_them(shop: Shop) -> None:
+    before = shop.app.state.product_lists
+    shop.till().get(PRODUCTS)
+    assert (shop.app.state.product_lists is before, before.size_bytes > 0) == (True, True)
 
 
 def test_a_list_that_was_prepared_is_not_prepared_again(shop: Shop) -> None:
@@ -129,6 +135,7 @@ def test_what_changed_since_is_all_that_is_sent(shop: Shop) -> None:
     found = listed(shop, first).json()
     assert found == {
         "revision": listed(shop).json()["revision"],
+        "name": "T_1",
         "since": first,
         "products": [{**APPLE, "name": "Boskop"}, {"id": "kiwi", "name": "Kiwi"}],
         "removed": ["bag", "gone"],
@@ -141,7 +148,18 @@ def test_a_till_that_asks_for_changes_and_has_them_all_hears_so(shop: Shop) -> N
     found = listed(shop)
     revision = found.json()["revision"]
     assert listed(shop, revision, **{"if-none-match": found.headers["etag"]}).status_code == 304
-    assert listed(shop, revision).json() == {"revision": revision, "since": revision, "products": [], "removed": []}
+    nothing = {"revision": revision, "name": "T_1", "since": revision, "products": [], "removed": []}
+    assert listed(shop, revision).json() == nothing
+
+
+def test_a_channel_that_is_renamed_is_news_for_its_tills(shop: Shop) -> None:
+    first = listed(shop)
+    with shop.database.write() as tx:
+        channels.change(tx, "T_1", {"name": "Corner shop"}, stamp=MARIA)
+    tag, since = first.headers["etag"], first.json()["revision"]
+    news = listed(shop, since, **{"if-none-match": tag}).json()
+    assert (news["name"], news["since"], news["products"]) == ("Corner shop", since, [])
+    assert listed(shop).json()["name"] == "Corner shop"
 
 
 def test_changes_and_the_list_before_them_are_the_list_after_them(shop: Shop) -> None:

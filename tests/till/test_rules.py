@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shelfsight.access.rules import Caller
 from shelfsight.errors import ProductNotFoundError, SaleConflictError, UsageError
 from shelfsight.till.export import guarded
 from shelfsight.till.products import Packing, packing_for
@@ -25,7 +24,6 @@ from shelfsight.till.rules import (
     booked_sale,
     check_products,
     fingerprint,
-    may_sell,
     period_of,
     price_text,
     quantity_text,
@@ -219,21 +217,6 @@ def test_a_price_without_any_currency_is_refused() -> None:
     bare = replace(PEAR, price=None, currency=None)
     with pytest.raises(UsageError, match="sale sale-0001, line 1: unitPrice is 1 of what"):
         booked_sale(replace(SALE, lines=(line,)), {"pear": bare}, number=1, received_at=AT)
-
-
-@pytest.mark.parametrize(
-    ("caller", "sells"),
-    [
-        (Caller(actor="channel:T_1", scopes=frozenset({"device"}), channel="T_1"), True),
-        (Caller(actor="channel:T_2", scopes=frozenset({"device"}), channel="T_2"), False),
-        (Caller(actor="token:a", scopes=frozenset({"channel:T_1:read"})), False),
-        (Caller(actor="token:b", scopes=frozenset({"channel:T_1:write"})), True),
-        (Caller(actor="token:c", scopes=frozenset({"channel:T_2:write"})), False),
-        (Caller(actor="admin:anna", scopes=frozenset({"admin"})), True),
-    ],
-)
-def test_devices_sell_and_who_only_reads_does_not(caller: Caller, sells: bool) -> None:
-    assert may_sell(caller, "T_1") is sells
 
 
 def test_a_period_without_end_is_one_that_any_database_understands() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import select, text
 
-from shelfsight.access.limits import RequestLimits
+from shelfsight.access.limits import RequestLimits, VolumeLimit
 from shelfsight.api.services import Services
 from shelfsight.app import build_app
 from shelfsight.catalog.rules import ProductDetails, Visibility
@@ -23,7 +23,7 @@ from shelfsight.database.tables import sale_lines, sales, webhook_deliveries
 from shelfsight.storage import open_storage
 from shelfsight.till import sales as booking
 from shelfsight.till import store
-from shelfsight.till.rules import NewLine, NewSale, Period
+from shelfsight.till.rules import BATCH_MOST, LINES_MOST, NewLine, NewSale, Period
 from shelfsight.webhooks import subscriptions
 from shelfsight.webhooks.subscriptions import Asker
 from tests.till.shop import MARIA, NOW, SALES, Shop, sale
@@ -307,6 +307,25 @@ def test_who_asks_too_often_is_told_to_come_back_and_nothing_is_booked(shop: Sho
     assert (refusal.status_code, refusal.headers["retry-after"]) == (429, "60")
     assert till.get(f"{CHANNEL}/till/products").status_code == 429
     assert numbers(shop) == [1]
+
+
+def test_whoever_has_a_channels_key_books_so_many_lines_a_minute_and_no_more(shop: Shop) -> None:
+    shop.app.state.sale_line_volume = VolumeLimit(5)
+    one = sale(("apple", 1), ("pear", 1), ("bag", 1))
+    shop.sell(one)
+    refusal = shop.till().post(SALES, json={"sales": [sale(("apple", 1), ("pear", 1)), sale()]})
+    assert (refusal.status_code, refusal.headers["retry-after"]) == (429, "60")
+    assert refusal.json()["type"] == "urn:shelfsight:problem:too_many_requests"
+    assert numbers(shop) == [1]
+    shop.sell(sale(("apple", 1), ("pear", 1)))
+    assert shop.till().post(SALES, json={"sales": [sale()]}).status_code == 429
+    own = shop.client("device", channel="T_1").post(SALES, json={"sales": [sale()]})
+    other = shop.till("T_2").post("/api/v1/channels/T_2/sales", json={"sales": [sale(("plum", 1))]})
+    assert (own.status_code, other.status_code) == (200, 200)
+
+
+def test_the_largest_batch_that_may_be_sent_is_not_too_much_for_a_minute(shop: Shop) -> None:
+    assert shop.app.state.sale_line_volume.allows(BATCH_MOST * LINES_MOST, "T_1")
 
 
 def test_pages_stay_as_they_are_while_sales_arrive(shop: Shop) -> None:

@@ -15,13 +15,15 @@ from shelfsight.access import audit
 from shelfsight.api.services import Services
 from shelfsight.app import build_app
 from shelfsight.database import clock
-from shelfsight.database.tables import channels, trainings, vendure_messages
+from shelfsight.database.tables import channels, trainings, vendure_messages, vendure_wanted
 from shelfsight.storage import open_storage
-from shelfsight.vendure import store
+from shelfsight.vendure import mirror_store, store
+from shelfsight.vendure.mirror_store import LOOK_AFTER
 from shelfsight.vendure.rules import ConnectedChannel, Sells, Server, SyncState
 from shelfsight.webhooks.rules import headers_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from httpx2 import Response
@@ -55,6 +57,20 @@ class Plugin:
         """Post events."""
         return self.post("events", {"events": list(events)}, **changed)
 
+    def connect(self, server_id: str, theirs: Collection[str]) -> None:
+        """Connect channels of a server with new ones of ours, to be looked at later."""
+        with self.database.write() as tx:
+            server, later = store.get_server(tx, server_id), clock.now(tx) + timedelta(minutes=5)
+            assert server
+            for one in theirs:
+                tx.execute(insert(channels).values(id=f"T_{one}", token=f"ck_{one}"))
+                store.put_channel(tx, _connected(server, one, later))
+
+    def rows(self) -> int:
+        """Return how many products of how many channels are to be looked at."""
+        with self.database.read() as tx:
+            return len(tx.execute(select(vendure_wanted)).all())
+
     def wanted(self, channel: str = "T_2") -> set[str]:
         """Return the products that are to be looked at soon."""
         with self.database.read() as tx:
@@ -76,23 +92,26 @@ def plugin(database: Database, tmp_path: Path) -> Plugin:
                 id=server_id, api_url=f"http://127.0.0.1:{port}", secret=SECRET, user_id="1", api_key="key"
             )
             store.put_server(tx, server, at=later, by="maria")
-            for theirs in ("2", "3") if server_id == "ours" else ("4",):
-                tx.execute(insert(channels).values(id=f"T_{theirs}", token=f"ck_{theirs}"))
-                one = ConnectedChannel(
-                    channel=f"T_{theirs}",
-                    server=server,
-                    vendure_channel=theirs,
-                    token="t",
-                    sells=Sells.PRODUCTS,
-                    deploys=False,
-                    records_orders=False,
-                    created_at=later,
-                    created_by="maria",
-                    state=SyncState(scan_at=later),
-                )
-                store.put_channel(tx, one)
     app = build_app(Services(database=database, storage=open_storage(tmp_path / "assets")))
-    return Plugin(TestClient(app, raise_server_exceptions=False, client=("192.0.2.7", 1)), database)
+    plugin = Plugin(TestClient(app, raise_server_exceptions=False, client=("192.0.2.7", 1)), database)
+    plugin.connect("ours", ["2", "3"])
+    plugin.connect("other", ["4"])
+    return plugin
+
+
+def _connected(server: Server, theirs: str, scan_at: datetime) -> ConnectedChannel:
+    return ConnectedChannel(
+        channel=f"T_{theirs}",
+        server=server,
+        vendure_channel=theirs,
+        token="t",
+        sells=Sells.PRODUCTS,
+        deploys=False,
+        records_orders=False,
+        created_at=scan_at,
+        created_by="maria",
+        state=SyncState(scan_at=scan_at),
+    )
 
 
 def test_events_let_products_be_looked_at_in_the_channels_that_may_have_them(plugin: Plugin) -> None:
@@ -121,6 +140,28 @@ def test_a_change_of_a_channel_lets_all_of_it_be_looked_at(plugin: Plugin) -> No
     changed = {**PRODUCT, "kind": "channel", "productIds": [], "channelIds": ["3"]}
     assert plugin.events(changed).status_code == 202
     assert plugin.due() == ["T_3"]
+
+
+def test_what_a_channel_says_of_its_model_is_looked_at_soon_after_somebody_elses_change_of_it(plugin: Plugin) -> None:
+    with plugin.database.write() as tx:
+        now = clock.now(tx)
+        for channel in ("T_2", "T_3", "T_4"):
+            mirror_store.note_told(tx, channel, mirror_store.get(tx, channel), again_at=now + timedelta(minutes=10))
+    changed: dict[str, Any] = {**PRODUCT, "kind": "channel", "productIds": []}
+    plugin.events({**changed, "channelIds": ["2"], "userId": "1"})  # our own
+    plugin.events({**changed, "channelIds": ["3"]}, {**PRODUCT, "productIds": ["7"], "channelIds": ["2"]})
+    with plugin.database.read() as tx:
+        assert mirror_store.due_channels(tx, clock.now(tx) + LOOK_AFTER) == ["T_3"]
+
+
+def test_of_a_hundred_channels_only_those_are_looked_at_that_a_changed_product_is_in(plugin: Plugin) -> None:
+    theirs = [str(number) for number in range(100, 200)]
+    plugin.connect("ours", theirs)
+    plugin.events({**PRODUCT, "productIds": ["7"]})  # as older plugins tell it
+    assert plugin.rows() == 102
+    plugin.events({**PRODUCT, "productIds": ["8"], "channelIds": ["1", "150", "2"]})
+    assert plugin.rows() == 102 + 2
+    assert (plugin.wanted("T_150"), plugin.wanted("T_151")) == ({"7", "8"}, {"7"})
 
 
 def test_channels_whose_last_sync_failed_come_after_the_others(plugin: Plugin) -> None:
@@ -224,5 +265,5 @@ def test_a_ping_says_that_the_secret_fits(plugin: Plugin) -> None:
 def test_messages_are_forgotten_after_a_while(plugin: Plugin) -> None:
     plugin.events({**PRODUCT, "productIds": ["7"]}, message_id="msg_a")
     with plugin.database.write() as tx:
-        assert store.purge(tx, clock.now(tx) - timedelta(minutes=1)) == 0
-        assert store.purge(tx, clock.now(tx) + timedelta(minutes=1)) == 1
+        assert store.purge(tx, clock.now(tx) - timedelta(minutes=1), 10) == 0
+        assert store.purge(tx, clock.now(tx) + timedelta(minutes=1), 10) == 1

@@ -17,7 +17,7 @@ from sqlalchemy import delete, insert, update
 from shelfsight.database.tables import webhook_deliveries, webhooks
 from shelfsight.webhooks import store, subscriptions
 from shelfsight.webhooks.rules import ATTEMPTS_MOST, WEBHOOKS_MOST, DeliveryState
-from shelfsight.webhooks.sender import AT_ONCE, Sender, sending
+from shelfsight.webhooks.sender import AT_ONCE, OF_CHANNEL, OF_EACH, Sender, sending
 from shelfsight.webhooks.store import Hold, Room
 from tests.webhooks.conftest import BY, Post
 from tests.webhooks.receiver import receiving, says, signature_by_openssl
@@ -356,7 +356,7 @@ def test_what_arrived_is_forgotten_after_a_while_and_what_waits_is_not(post: Pos
     post.emit({"n": "waiting"})
     post.send()
     with post.database.write() as tx:
-        assert store.purge(tx, datetime.now(UTC) - timedelta(days=30)) == 1
+        assert store.purge(tx, datetime.now(UTC) - timedelta(days=30), 9) == 1
     assert [json.loads(one)["data"]["n"] for one in post.bodies()] == ["new", "waiting"]
     assert len(post.deliveries(webhook)) == 2
 
@@ -428,6 +428,57 @@ def test_the_slow_servers_of_one_channel_leave_room_for_other_channels(post: Pos
     post.send(sender)
     assert all(waited)
     assert len(post.receiver.messages) == WEBHOOKS_MOST * 2 + 1
+
+
+@pytest.mark.parametrize(("count", "most"), [(1, OF_EACH), (3, OF_CHANNEL)])
+def test_one_that_arrived_makes_room_for_one_more_while_others_are_on_their_way(
+    post: Post, count: int, most: int
+) -> None:
+    may_arrive = threading.Semaphore(0)
+
+    def when_it_may(handler: BaseHTTPRequestHandler) -> None:
+        may_arrive.acquire(timeout=LESS_THAN_AN_ATTEMPT_S)
+        says(204)(handler)
+
+    for number in range(count):
+        post.receiver.answers[f"/{number}"] = when_it_may
+        post.add(f"/{number}")
+    post.emit(*[{"n": number} for number in range(8)])
+    sender = Sender(post.database, post.reach)
+    assert sender.look() == most
+    assert sender.look() == 0
+    for _ in range(2):
+        may_arrive.release()
+        assert sender.wait(LESS_THAN_AN_ATTEMPT_S)
+        assert sender.look() == 1
+    may_arrive.release(8 * count)
+    post.send(sender)
+    assert len(post.receiver.messages) == 8 * count
+
+
+def test_a_channel_with_more_waiting_than_is_looked_at_leaves_room_for_other_channels(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_LOOKED_AT", 3)
+    other_has_it, waited = threading.Event(), []
+
+    def slow(handler: BaseHTTPRequestHandler) -> None:
+        waited.append(other_has_it.wait(LESS_THAN_AN_ATTEMPT_S))
+        says(204)(handler)
+
+    def note(handler: BaseHTTPRequestHandler) -> None:
+        says(204)(handler)
+        other_has_it.set()
+
+    post.receiver.answers.update({"/slow": slow, "/quick": note})
+    post.add("/slow")
+    post.emit(*[{"n": number} for number in range(6)])
+    post.add("/quick", channel="T_2")
+    post.emit(channel="T_2")
+    with sending(post.database, post.reach, every_s=2 * LESS_THAN_AN_ATTEMPT_S):
+        other_has_it.wait(2 * LESS_THAN_AN_ATTEMPT_S)
+    assert waited
+    assert all(waited)
 
 
 def test_what_a_receiver_checks_with_is_in_no_repr(post: Post) -> None:

@@ -21,24 +21,35 @@ from shelfsight.errors import (
 )
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from shelfsight.access.rules import Caller
     from shelfsight.database.engine import Database
 
 SESSION_LASTS = timedelta(hours=12)
 SETUP_LINK_LASTS = timedelta(hours=24)
-_PER_NAME = 10
+_PER_NAME_THERE = 10
 _PER_ADDRESS = 30
+_PER_NAME = 100
 _SETUP = "setup"
 _LONGEST_LOGIN = 1000
+_WRONG = "name and password do not belong together: check both"
 
 
 class LoginLimit:
-    """How often somebody may try a password: 10 times a minute per name, 30 times per address."""
+    """How often passwords may be tried in a minute, counted by this process.
+
+    From one address (of IPv6 a /64) 10 for one name, and 30 in all. For one name 100 from everywhere together, so
+    that many addresses are of little help; not counting addresses where its password was right since the process
+    began, so that strangers who use them up keep the owner out of new places only.
+    """
 
     def __init__(self) -> None:
         """Start with nothing counted."""
-        self._per_name = Rate(_PER_NAME)
+        self._per_name_there = Rate(_PER_NAME_THERE)
         self._per_address = Rate(_PER_ADDRESS)
+        self._per_name = Rate(_PER_NAME)
+        self._known: set[tuple[str, str]] = set()
 
     def check(self, name: str, address: str | None) -> None:
         """Count a try.
@@ -47,8 +58,13 @@ class LoginLimit:
             TooManyRequestsError: there were too many.
         """
         network = network_of(address)
-        if not (self._per_address.allows(network) and self._per_name.allows(network, name)):
+        is_fine = self._per_address.allows(network) and self._per_name_there.allows(network, name)
+        if not (is_fine and ((network, name) in self._known or self._per_name.allows(name))):
             raise TooManyRequestsError("too many passwords were tried: wait a minute")
+
+    def was_right(self, name: str, address: str | None) -> None:
+        """Remember that the password of this name was typed there."""
+        self._known.add((network_of(address), name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,39 +88,23 @@ def list_administrators(database: Database, *, after: str | None = None, limit: 
         return store.list_administrators(connection, after=after, limit=limit)
 
 
-def set_password(database: Database, name: str, password: str, *, by: str, keep: str | None = None) -> None:
-    """Give administrator `name` a password, and make the administrator where there is none; end their sessions.
-
-    Args:
-        by: the actor who does it.
-        keep: text of the session that is not ended.
-
-    Raises:
-        UsageError: name or password cannot be used.
-    """
-    hashed = hash_password(check_password(password))
-    kept = split_token(keep) if keep else None
-    with database.write(actor=by) as connection:
-        changed = store.update_password(connection, name, password_hash=hashed)
-        if changed:
-            store.revoke_sessions(connection, name, but=kept.id if kept else None, now=datetime.now(UTC))
-        else:
-            store.insert_administrator(connection, check_administrator_name(name), password_hash=hashed)
-        action = "password_changed" if changed else "administrator_added"
-        audit.record(connection, actor=by, action=action, subject=name)
-
-
 def change_password(database: Database, login: Login, new_password: str, *, limit: LoginLimit, session: str) -> None:
     """Change the password of who is logged in by `session`, and end their other sessions.
 
     Raises:
-        AuthenticationError: the present password is not that of `login`.
+        AuthenticationError: the present password is not that of `login`, or was changed or removed meanwhile.
         TooManyRequestsError: too many were tried.
         UsageError: the new one cannot be used.
     """
     check_password(new_password)
-    _verify(database, login, limit)
-    set_password(database, login.name, new_password, by=f"admin:{login.name}", keep=session)
+    verified = _verify(database, login, limit)
+    hashed = hash_password(new_password)  # slow: outside the transaction
+    kept, actor = split_token(session), f"admin:{login.name}"
+    with database.write(actor=actor) as connection:
+        _check_still(connection, login, verified)
+        store.update_password(connection, login.name, password_hash=hashed)
+        store.revoke_sessions(connection, login.name, but=kept.id if kept else None, now=datetime.now(UTC))
+        audit.record(connection, actor=actor, action="password_changed", subject=login.name, address=login.address)
 
 
 def log_in(database: Database, login: Login, *, limit: LoginLimit) -> IssuedToken:
@@ -114,11 +114,12 @@ def log_in(database: Database, login: Login, *, limit: LoginLimit) -> IssuedToke
         AuthenticationError: name and password do not belong together.
         TooManyRequestsError: too many were tried.
     """
-    _verify(database, login, limit)
+    verified = _verify(database, login, limit)
     now = datetime.now(UTC)
     actor = f"admin:{login.name}"
     session = make_token(kind=TokenKind.SESSION, name=login.name, created_by=actor, expires_at=now + SESSION_LASTS)
     with database.write(actor=actor) as connection:
+        _check_still(connection, login, verified)
         store.drop_sessions(connection, before=now - SESSION_LASTS)
         store.insert_token(connection, session.token)
         audit.record(
@@ -232,9 +233,23 @@ def _valid_link(database: Database, link: str) -> str:
     return token.name
 
 
-def _verify(database: Database, login: Login, limit: LoginLimit) -> None:
+def _verify(database: Database, login: Login, limit: LoginLimit) -> str:
+    """Return the hash that the password of `login` is right by; to find that out takes a while."""
     limit.check(login.name[:_LONGEST_LOGIN], login.address)
     with database.read() as connection:
         hashed = store.password_hash_of(connection, login.name)
-    if len(login.password) > _LONGEST_LOGIN or not is_password_of(login.password, hashed):
-        raise AuthenticationError("name and password do not belong together: check both")
+    is_right = len(login.password) <= _LONGEST_LOGIN and is_password_of(login.password, hashed)
+    if hashed is None or not is_right:
+        raise AuthenticationError(_WRONG)
+    limit.was_right(login.name, login.address)
+    return hashed
+
+
+def _check_still(connection: Connection, login: Login, verified: str) -> None:
+    """Check that the password is what it was, and keep it so until the transaction ends.
+
+    Raises:
+        AuthenticationError: it was changed since it was verified, or the administrator removed.
+    """
+    if store.lock_password(connection, login.name) != verified:
+        raise AuthenticationError(_WRONG)

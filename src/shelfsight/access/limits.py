@@ -73,6 +73,26 @@ class RequestLimits:
         return max(1, math.ceil(ends_in_s))
 
 
+class VolumeLimit:
+    """Counts what requests bring. One of a kind for each process; safe to use from many threads.
+
+    Each key has windows of 60 seconds, as in `RequestLimits`; what does not pass is not counted.
+    """
+
+    def __init__(self, per_minute: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Let `per_minute` pass in each window."""
+        self._item = _PerMinute(per_minute)
+        self._limiter = FixedWindowRateLimiter(_Windows(clock))
+        self._lock = Lock()
+
+    def allows(self, amount: int, *key: str) -> bool:
+        """Return whether so much may pass, all of it or nothing; if it may, count it."""
+        with self._lock:
+            return self._limiter.test(self._item, *key, cost=amount) and self._limiter.hit(
+                self._item, *key, cost=amount
+            )
+
+
 class _PerMinute(RateLimitItemPerMinute):
     """A number of times a minute, whose keys are not put together anew for every request."""
 

@@ -85,6 +85,12 @@ def may(caller: Caller, right: Right, channel: str | None) -> bool:
     assert_never(right)
 
 
+def may_report(caller: Caller, channel: str) -> bool:
+    """Return whether `caller` may say what happened in a channel: its devices, and who may change it; no reader."""
+    is_device = DEVICE_SCOPE in caller.scopes and caller.channel == channel
+    return is_device or may(caller, Right.WRITE, channel)
+
+
 def may_more_than_devices(caller: Caller) -> bool:
     """Return whether `caller` has any right beyond a device's, whose key lies open in every browser of a till."""
     return not caller.scopes <= {DEVICE_SCOPE}
@@ -110,6 +116,12 @@ def parse_scope(text: str) -> tuple[Right, str | None]:
     if text in {ADMIN_SCOPE, DEVICE_SCOPE}:
         return Right(text), None
     raise UsageError(f"{text[:80]!r} is no scope: use admin, channel:ID:read, channel:ID:write or device")
+
+
+def channels_of(scopes: Iterable[str], bound_to: str | None) -> frozenset[str]:
+    """Return the channels that the scopes of a token name, and the one that it is bound to."""
+    named = {parse_scope(scope)[1] for scope in scopes} | {bound_to}
+    return frozenset(channel for channel in named if channel is not None)
 
 
 def check_scopes(scopes: Iterable[str], *, channel: str | None) -> frozenset[str]:

@@ -143,12 +143,11 @@ def insert_administrator(connection: Connection, name: str, *, password_hash: st
     connection.execute(insert(administrators).values(name=name, password_hash=password_hash))
 
 
-def update_password(connection: Connection, name: str, *, password_hash: str) -> bool:
-    """Change an administrator's password; return False where there is no such administrator."""
-    changed = connection.execute(
+def update_password(connection: Connection, name: str, *, password_hash: str) -> None:
+    """Change an administrator's password; nobody is added."""
+    connection.execute(
         update(administrators).where(administrators.c.name == name).values(password_hash=password_hash)
     )
-    return changed.rowcount == 1
 
 
 def delete_administrator(connection: Connection, name: str) -> None:
@@ -159,6 +158,12 @@ def delete_administrator(connection: Connection, name: str) -> None:
 def password_hash_of(connection: Connection, name: str) -> str | None:
     """Return the hash of an administrator's password."""
     return connection.scalar(select(administrators.c.password_hash).where(administrators.c.name == name))
+
+
+def lock_password(connection: Connection, name: str) -> str | None:
+    """Return the hash of an administrator's password, which nobody else changes until the transaction ends."""
+    found = select(administrators.c.password_hash).where(administrators.c.name == name)
+    return connection.scalar(found.with_for_update())
 
 
 def count_administrators(connection: Connection) -> int:

@@ -16,6 +16,7 @@ from shelfsight.access.rules import (
     DEVICE_SCOPE,
     Caller,
     TokenParts,
+    channels_of,
     check_scopes,
     digest_of,
     is_secret_of,
@@ -81,8 +82,9 @@ def create_token(database: Database, new: NewToken, *, by: Caller, address: str 
         expires_at=new.expires_at,
     )
     with database.write(actor=by.actor) as connection:
-        if new.channel is not None and not store.has_channel(connection, new.channel):
-            raise NotFoundError(f"channel {new.channel} does not exist")
+        for channel in sorted(channels_of(scopes, new.channel)):
+            if not store.has_channel(connection, channel):
+                raise NotFoundError(f"channel {channel} does not exist")
         store.insert_token(connection, issued.token)
         audit.record(
             connection,

@@ -48,11 +48,13 @@ class Grant:
     """What a signed URL allows.
 
     Attributes:
+        made_at: when the channel was made: one that is made later with the same id is another.
         path: within the bucket; of VERSION the folder, without a slash at its end.
         upsert: UPLOAD may replace a file that is there.
     """
 
     channel: str
+    made_at: datetime
     bucket: str
     path: str
     use: Use
@@ -94,6 +96,7 @@ def issue(secret: UrlSecret, grant: Grant, *, expires_at: datetime) -> str:
         "aud": _AUDIENCE,
         "exp": math.ceil(expires_at.timestamp()),
         "channel": grant.channel,
+        "made": grant.made_at.astimezone(UTC).isoformat(),
         "bucket": grant.bucket,
         "path": grant.path,
         "use": grant.use.value,
@@ -156,6 +159,7 @@ def check_not_expired(signed: SignedGrant, *, now: datetime) -> None:
 def _signed(claims: dict[str, Any], key_id: str) -> SignedGrant:
     grant = Grant(
         channel=claims["channel"],
+        made_at=datetime.fromisoformat(claims["made"]),
         bucket=claims["bucket"],
         path=claims["path"],
         use=Use(claims["use"]),

@@ -16,6 +16,9 @@ from shelfsight.errors import TooManyRequestsError
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from shelfsight.access.limits import VolumeLimit
+    from shelfsight.access.rules import Caller
+
 _PATHS = re.compile(r"/api/v1/(events|channels/[^/]+/(sales|till/products))")
 _EXPOSED = ("ETag", "Retry-After", "X-Shelfsight-Sequence")
 
@@ -27,6 +30,19 @@ def _within_limits(request: Request, services: ServicesOf) -> None:
 
 WITHIN_LIMITS = Depends(_within_limits)
 """What a route depends on that an address may call so often a minute: a channel's key lies open in every till."""
+
+
+def check_volume(limit: VolumeLimit, amount: int, *, what: str, caller: Caller, channel: str) -> None:
+    """Count what a request brings to a channel, before anything of it is stored.
+
+    All who come with the channel's public key are counted together, for whoever has read it could fill the disk; a
+    token is counted by itself, so that a till with one of its own is in nobody's way, and nobody in its.
+
+    Raises:
+        TooManyRequestsError: it is more than may come in a minute.
+    """
+    if not limit.allows(amount, channel, caller.actor):
+        raise TooManyRequestsError(f"channel {channel} sends too many {what} at once: send the same in a minute")
 
 
 class DeviceOrigins:

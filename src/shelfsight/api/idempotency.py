@@ -2,6 +2,8 @@
 
 What is kept is the answer, by actor and key, for a day. Of nobody and of devices nothing is kept: a channel's key is
 known to anybody who opens its till, and could fill memory and table with requests that are refused anyway.
+Nor is a refusal or a failure kept: a refusal did nothing, and its cause may be gone by the next try; a failure may
+have done a part, and only another try can tell.
 Answers with a secret in them (a new token, a cookie) are not kept; who asks again hears that it has been done.
 """
 
@@ -52,7 +54,8 @@ KEY_PARAMETER: dict[str, Any] = {
     "in": "header",
     "required": False,
     "schema": {"type": "string", "minLength": 1, "maxLength": _LONGEST_KEY},
-    "description": "Any text of your own: the same request with the same key happens once, for a day",
+    "description": "Any text of your own: the same request with the same key happens once, for a day; "
+    "one that was refused or failed is tried anew",
 }
 """As OpenAPI describes it."""
 
@@ -119,7 +122,7 @@ class Idempotency:
             await run_in_threadpool(_forget, database, request)
             raise
         answer = recorder.answer()
-        if answer.status >= 500 or answer.status == 429:  # nothing was done: the next try is a first one
+        if answer.status >= 400:
             await run_in_threadpool(_forget, database, request)
         else:
             await run_in_threadpool(_keep, database, request, _without_secret(answer, scope))
@@ -212,7 +215,7 @@ def _response(answer: KeptAnswer) -> Response:
 def _without_secret(answer: KeptAnswer, scope: Scope) -> KeptAnswer:
     """Return what may be kept: an answer that no cache may store holds a secret, and is not kept here, either."""
     headers = Headers(raw=[(name.encode(), value.encode()) for name, value in answer.headers])
-    if answer.status >= 400 or not ("set-cookie" in headers or "no-store" in headers.get("cache-control", "")):
+    if not ("set-cookie" in headers or "no-store" in headers.get("cache-control", "")):
         return answer
     problem = Problem(
         status=409,

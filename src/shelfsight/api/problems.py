@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MEDIA_TYPE = "application/problem+json"
 _LONGEST_PATH = 200
 _RETRY_AFTER_S = {429: 60, 503: 5}
+_OF_OTHERS = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE)
 _log = structlog.get_logger()
 
 
@@ -86,8 +87,8 @@ def problem_of(error: Exception, scope: Scope) -> Problem:
         case ShelfsightError() if error.http_status < 500:
             errors = [ProblemField(field=part, detail=reason) for part, reason in error.parts]
             return Problem(status=error.http_status, code=error.code, detail=str(error), errors=errors)
-        case ShelfsightError() if error.http_status == HTTPStatus.SERVICE_UNAVAILABLE:
-            return _unavailable(error, scope)
+        case ShelfsightError() if error.http_status in _OF_OTHERS:
+            return _of_others(error, scope)
         case RequestValidationError():
             return _invalid(error)
         case HTTPException():
@@ -176,14 +177,15 @@ def _logged(error: Exception, scope: Scope) -> str:
     return failure
 
 
-def _unavailable(error: ShelfsightError, scope: Scope) -> Problem:
+def _of_others(error: ShelfsightError, scope: Scope) -> Problem:
+    """Return a failure of something outside, with the sentence that says what to do."""
     failure = _logged(error, scope)
     # What a database or a storage says of itself holds names of hosts and users.
     is_internal = isinstance(error, DatabaseError | StorageError)
     which = "the storage" if isinstance(error, StorageError) else "the database"
     told = f"{which} does not answer, or refuses: try again; the log has it as {failure}"
     detail = told if is_internal else str(error)
-    return Problem(status=503, code=error.code, detail=detail, instance=failure)
+    return Problem(status=error.http_status, code=error.code, detail=detail, instance=failure)
 
 
 def _invalid(error: RequestValidationError) -> Problem:

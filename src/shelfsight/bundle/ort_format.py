@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import onnxruntime
 
 from shelfsight.errors import OutputError
+from shelfsight.workspace import workspace
 
 
 def to_ort(model: bytes) -> bytes:
@@ -19,8 +17,8 @@ def to_ort(model: bytes) -> bytes:
     Raises:
         OutputError: the temporary folder cannot take the file.
     """
-    with tempfile.TemporaryDirectory(prefix="shelfsight-ort-") as folder:
-        result = Path(folder, "model.ort")
+    with workspace("ort") as folder:
+        result = folder / "model.ort"
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.optimized_model_filepath = str(result)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from shelfsight.access.rules import NOBODY, Right, may
 from shelfsight.access.url_tokens import check_not_expired, is_url_token
-from shelfsight.delivery.grants import check_blob, check_file, granted_version
+from shelfsight.delivery.grants import check_blob, check_channel, check_file, granted_version
 from shelfsight.delivery.published import Reader
 from shelfsight.delivery.rules import VersionFile, bearer_tokens
 from shelfsight.errors import AccessError, AuthenticationError, TooManyRequestsError
@@ -68,7 +68,7 @@ class Gate:
         best = _unknown("send a token that may read it")
         for token in sorted(tokens, key=is_url_token, reverse=True):  # those cost no question to the database
             if is_url_token(token):
-                found = await self._try_url(token, wanted, asked)
+                found = await self._try_url(token, channels, wanted, asked)
             else:
                 found = await self._try(token, channels, asked)
             if isinstance(found, Reader) or found.wait_s is not None:
@@ -77,13 +77,15 @@ class Gate:
                 best = found
         return best
 
-    async def _try_url(self, token: str, wanted: Wanted, asked: Asked) -> Reader | Refused:
+    async def _try_url(
+        self, token: str, channels: Sequence[ServedChannel], wanted: Wanted, asked: Asked
+    ) -> Reader | Refused:
         try:
             signed = await self._lookups.grant(token)
         except AuthenticationError as exc:
             wait_s = self._rate.unknown_wait_s(asked.address)
             return Refused(actor=NOBODY.actor, error=exc) if wait_s is None else too_often(NOBODY.actor, wait_s)
-        return self._counted(token.rpartition(".")[2], await self._signed(signed, wanted))
+        return self._counted(token.rpartition(".")[2], await self._signed(signed, channels, wanted))
 
     async def _try(self, token: str, channels: Sequence[ServedChannel], asked: Asked) -> Reader | Refused:
         is_guess = not self._lookups.is_known(token)
@@ -101,7 +103,9 @@ class Gate:
                 return reader if caller.actor.startswith("channel:") else self._counted(caller.actor, reader)
         return Refused(actor=caller.actor, error=AccessError("this token is not for this channel"))
 
-    async def _signed(self, signed: SignedGrant, wanted: Wanted) -> Reader | Refused:
+    async def _signed(
+        self, signed: SignedGrant, channels: Sequence[ServedChannel], wanted: Wanted
+    ) -> Reader | Refused:
         grant = signed.grant
         try:
             check_not_expired(signed, now=datetime.now(UTC))
@@ -110,6 +114,7 @@ class Gate:
             else:
                 version = granted_version(grant)
                 check_blob(used=await self._lookups.uses_blob(grant.channel, version, wanted.sha256))
+            check_channel(grant, channels)
         except (AccessError, AuthenticationError) as exc:
             return Refused(actor=signed.actor, error=exc)
         return Reader(actor=signed.actor, channel=grant.channel, private=True)

@@ -9,12 +9,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote, unquote_to_bytes
 
+from shelfsight.access.rules import DEVICE_SCOPE, readable_channels
 from shelfsight.bundle.documents import FILE_NAME_PATTERN, PRIVATE_FILES, VERSION_PATTERN
 from shelfsight.catalog.rules import CHANNEL_PATTERN
 from shelfsight.registry.layout import ROOT, SERVED_AT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from shelfsight.access.rules import Caller
 
 PREFIX = f"{SERVED_AT}/{ROOT}/"
 MANIFEST = "manifest.json"
@@ -275,6 +278,17 @@ def bearer_tokens(authorization: bytes | None, apikey: bytes | None, query: byte
         given.append(in_query)
     tokens = (one.strip().decode("latin-1") for one in given if len(one) <= _LONGEST_TOKEN_BYTES)
     return tuple(dict.fromkeys(token for token in tokens if token))
+
+
+def channel_named_by(caller: Caller) -> str | None:
+    """Return the channel that a token is about: that of a device, or the only one that a program may read.
+
+    None for a token of several, and for an administrator's.
+    """
+    if DEVICE_SCOPE in caller.scopes:
+        return caller.channel
+    readable = readable_channels(caller)
+    return next(iter(readable)) if readable is not None and len(readable) == 1 else None
 
 
 def query_value(query: bytes, name: bytes) -> bytes | None:

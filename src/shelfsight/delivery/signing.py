@@ -13,6 +13,7 @@ from shelfsight.access.rules import may_more_than_devices
 from shelfsight.access.url_tokens import issue
 from shelfsight.delivery.grants import BUCKET, file_grant, version_grant
 from shelfsight.delivery.rules import is_public_name
+from shelfsight.delivery.store import find_channel
 from shelfsight.errors import NotFoundError
 from shelfsight.registry import files, layout, store
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from shelfsight.access.keys import UrlSecret
     from shelfsight.access.rules import Caller
+    from shelfsight.access.url_tokens import Grant
+    from shelfsight.delivery.store import ServedChannel
     from shelfsight.registry.publish import Registry
 
 _PATH = re.compile(r"(?P<channel>[^/]+)/v(?P<version>[^/]+)/(?P<name>[^/]+)")
@@ -61,9 +64,9 @@ def sign_version(registry: Registry, channel: str, version: str, terms: Terms) -
         NotFoundError: there is no such channel or version.
         BundleError: its manifest is missing or damaged.
     """
-    names = _names(registry, channel, version)
+    served, names = _version(registry, channel, version)
     folder = f"{channel}/v{version}"
-    token = issue(_secret(registry), version_grant(channel, version), expires_at=terms.expires_at)
+    token = issue(_secret(registry), version_grant(served, version), expires_at=terms.expires_at)
     _note(registry, channel, [folder], terms)
     urls = tuple(_signed(f"{folder}/{name}", token, terms) for name in names)
     return SignedVersion(base_url=f"{_url(folder, terms)}/", token=token, urls=urls)
@@ -76,28 +79,33 @@ def sign_files(registry: Registry, channel: str, paths: Sequence[str], terms: Te
         NotFoundError: one is no file of a version of this channel.
         BundleError: a manifest is missing or damaged.
     """
-    grants, names = [], dict[str, list[str]]()
+    grants: list[Grant] = []
+    versions: dict[str, tuple[ServedChannel, list[str]]] = {}
     for path in paths:
         found = _PATH.fullmatch(path)
         if found is None or found["channel"] != channel:
             raise _no_file(path, channel)
         version, name = found["version"], found["name"]
-        if version not in names:
-            names[version] = _names(registry, channel, version)
-        if name not in names[version]:
+        if version not in versions:
+            versions[version] = _version(registry, channel, version)
+        served, names = versions[version]
+        if name not in names:
             raise _no_file(path, channel)
-        grants.append(file_grant(channel, version, name))
+        grants.append(file_grant(served, version, name))
     secret = _secret(registry)
     _note(registry, channel, paths, terms)
     return tuple(_signed(one.path, issue(secret, one, expires_at=terms.expires_at), terms) for one in grants)
 
 
-def _names(registry: Registry, channel: str, version: str) -> list[str]:
+def _version(registry: Registry, channel: str, version: str) -> tuple[ServedChannel, list[str]]:
+    """Return the channel of a version, and the names of the version's files."""
     with registry.database.read() as tx:
-        store.release_policy(tx, channel)
+        served = find_channel(tx, channel)
+        if served is None:
+            raise NotFoundError(f"there is no channel {channel!r}: create it first, or check the id")
         store.version(tx, channel, version)
     manifest = files.read_manifest(registry.storage, channel, version)
-    return [name for name in files.public_names(manifest) if is_public_name(name)]
+    return served, [name for name in files.public_names(manifest) if is_public_name(name)]
 
 
 def _secret(registry: Registry) -> UrlSecret:

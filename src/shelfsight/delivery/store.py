@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select, tuple_
+from sqlalchemy import select, tuple_
 
+from shelfsight.database.batches import delete_older
 from shelfsight.database.tables import channels, downloads, model_metadata, version_blobs
 from shelfsight.database.upsert import insert_into
 
@@ -14,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from sqlalchemy import Connection, RowMapping
+    from sqlalchemy import Connection, Row, RowMapping
 
-_COLUMNS = (channels.c.id, channels.c.token, channels.c.visibility)
+_COLUMNS = (channels.c.id, channels.c.token, channels.c.visibility, channels.c.created_at)
 _PUBLIC = "public"
 _AT_ONCE = 500
 """Rows of one statement."""
@@ -24,11 +25,12 @@ _AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedChannel:
-    """A channel, and what it takes to see its files."""
+    """A channel, and what it takes to see its files; another of the same id has another `created_at`."""
 
     id: str
     token: str = field(repr=False)
     private: bool
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ class DownloadCount:
 def find_channel(connection: Connection, channel: str) -> ServedChannel | None:
     """Return the channel, None where there is none."""
     row = connection.execute(select(*_COLUMNS).where(channels.c.id == channel)).one_or_none()
-    return None if row is None else _channel(row.id, row.token, row.visibility)
+    return None if row is None else _channel(row)
 
 
 def find_version(connection: Connection, channel: str, version: str) -> VersionRow | None:
@@ -98,7 +100,7 @@ def find_blob_use(connection: Connection, sha256: str) -> BlobUse | None:
     public = connection.execute(used.where(channels.c.visibility == _PUBLIC).limit(2)).all()
     if public:
         return BlobUse(public=True, channels=(), counted=public[0].id if len(public) == 1 else "")
-    users = tuple(_channel(row.id, row.token, row.visibility) for row in connection.execute(used))
+    users = tuple(_channel(row) for row in connection.execute(used))
     return BlobUse(public=False, channels=users) if users else None
 
 
@@ -149,9 +151,9 @@ def page_of_downloads(
     return [_count(row) for row in connection.execute(query).mappings()]
 
 
-def purge_downloads(connection: Connection, before: datetime) -> int:
-    """Delete the counts of hours that began before then, and return how many rows they were."""
-    return connection.execute(delete(downloads).where(downloads.c.hour < before)).rowcount
+def purge_downloads(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete the counts of hours that began before then, at most `limit` rows; return how many."""
+    return delete_older(connection, downloads.c.hour, before, limit)
 
 
 def _row_of(one: DownloadCount) -> dict[str, Any]:
@@ -182,5 +184,6 @@ def _count(row: RowMapping) -> DownloadCount:
     )
 
 
-def _channel(channel: str, token: str, visibility: str) -> ServedChannel:
-    return ServedChannel(id=channel, token=token, private=visibility != _PUBLIC)
+def _channel(row: Row[Any, Any, Any, Any]) -> ServedChannel:
+    private = row.visibility != _PUBLIC
+    return ServedChannel(id=row.id, token=row.token, private=private, created_at=row.created_at)

@@ -48,10 +48,12 @@ _STATES = {
     "MAX_RECOVERY_ATTEMPTS_EXCEEDED": JobState.FAILED,
     "CANCELLED": JobState.CANCELLED,
 }
+_ENDED = [status for status, state in _STATES.items() if state.ended]
 _WAIT_FOR_LOCK_S = 30
 _CONNECT_WITHIN_S = 5
 _IDLE_IN_TRANSACTION_S = 5
 _BATCH = 500
+_ASKED_AT_ONCE = 10_000  # ids in one statement; SQLite takes 32,766 values
 _LOCK = 0x5E1F
 """Key of our advisory locks beside those of others, who have only one number."""
 
@@ -231,19 +233,22 @@ class EngineClient:
         Raises:
             DatabaseError: the database does not answer.
         """
+        statuses = [status for status, state in _STATES.items() if state in states]
         with self._asked() as dbos:
-            found = dbos.list_workflows(name=kind, status=_statuses(states), limit=limit, sort_desc=True)
+            found = dbos.list_workflows(name=kind, status=statuses, limit=limit, sort_desc=True)
         return [_record(one) for one in found]
 
-    def queue_length(self, kind: str) -> int:
-        """Return how many jobs of a kind wait.
+    def ended(self, ids: Collection[str]) -> list[JobRecord]:
+        """Return those of these jobs that have ended.
 
         Raises:
             DatabaseError: the database does not answer.
         """
-        queued = _statuses({JobState.QUEUED})
-        with self._asked() as dbos:
-            return len(dbos.list_workflows(name=kind, status=queued, load_input=False, load_output=False))
+        asked, found = list(ids), []
+        for start in range(0, len(asked), _ASKED_AT_ONCE):
+            with self._asked() as dbos:
+                found += dbos.list_workflows(workflow_ids=asked[start : start + _ASKED_AT_ONCE], status=_ENDED)
+        return [_record(one) for one in found]
 
     def cancel(self, id: str, *, actor: str) -> JobRecord:  # noqa: A002
         """Ask for the end of a job and return it: cancelled where it waited, else still running, until it notices.
@@ -271,12 +276,11 @@ class EngineClient:
             DatabaseError: the database does not answer.
         """
         removed = 0
-        ended = _statuses({state for state in JobState if state.ended})
         while True:
             with self._asked() as dbos:
                 found = dbos.list_workflows(
                     name=kind,
-                    status=ended,
+                    status=_ENDED,
                     completed_before=before.astimezone(UTC).isoformat(),
                     limit=_BATCH,
                     load_input=False,
@@ -358,10 +362,6 @@ def _translated() -> Iterator[None]:
         raise DatabaseError(f"the job queue cannot be reached ({first_line(exc)}): try again") from exc
     except SQLAlchemyError as exc:
         raise DatabaseError(f"the job queue cannot be reached ({exc}): try again") from exc
-
-
-def _statuses(states: Collection[JobState]) -> list[str]:
-    return [status for status, state in _STATES.items() if state in states]
 
 
 def _record(found: WorkflowStatus) -> JobRecord:

@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-import structlog
 from croniter import croniter  # type: ignore[import-untyped]
 
-from shelfsight.errors import DatabaseError, NotFoundError, UsageError
+from shelfsight.beside import surviving
+from shelfsight.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shelfsight.jobs.job import Job
-
-log = structlog.get_logger(__name__)
 
 CRON = "cron"
 """The kind of the jobs that are ticks."""
@@ -119,11 +117,9 @@ class Crons:
 
     def _look(self) -> float:
         """Enqueue what is due; return how long to wait until the next look."""
-        try:
+        with surviving("ticks_not_enqueued"):
             self.enqueue_due(datetime.now(UTC))
-        except DatabaseError as exc:
-            log.warning("ticks_not_enqueued", reason=str(exc))
-            return _AGAIN_AFTER_S
-        now = datetime.now(UTC)
-        first = min(cron.next(now) for cron in self._crons.values())
-        return min((first - now).total_seconds() + 0.001, _CLOCK_MAY_JUMP_S)
+            now = datetime.now(UTC)
+            first = min(cron.next(now) for cron in self._crons.values())
+            return min((first - now).total_seconds() + 0.001, _CLOCK_MAY_JUMP_S)
+        return _AGAIN_AFTER_S

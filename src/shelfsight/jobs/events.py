@@ -65,8 +65,6 @@ class Streams:
 
 def streams_of(app: FastAPI) -> Streams:
     """Return the streams of a server."""
-    if not hasattr(app.state, "streams"):
-        app.state.streams = Streams()
     streams: Streams = app.state.streams
     return streams
 

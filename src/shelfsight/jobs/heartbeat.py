@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from shelfsight.beside import surviving
 from shelfsight.errors import DatabaseError
 from shelfsight.jobs import workers
 
@@ -120,12 +121,8 @@ class Heart:
 
     def _run(self, bury: Callable[[], None], renamed: Callable[[str], None]) -> None:
         while True:
-            try:
+            with surviving("heartbeat_missed", worker=self._worker):
                 self.beat(bury=bury, renamed=renamed)
-            except DatabaseError as exc:
-                log.warning("heartbeat_missed", worker=self._worker, reason=str(exc))
-            except Exception:
-                log.exception("heartbeat_failed", worker=self._worker)
             if self._stopping.wait(self._timings.beat_s):
                 return
 

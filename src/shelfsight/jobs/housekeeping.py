@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
 from shelfsight.catalog.store import images
-from shelfsight.database import clock
+from shelfsight.database.batches import in_batches
 from shelfsight.delivery.store import purge_downloads
 from shelfsight.errors import StorageError
 from shelfsight.registry import store
@@ -16,6 +17,11 @@ from shelfsight.registry.cleanup import clean_up
 from shelfsight.training.compaction import compact
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shelfsight.database.batches import DeleteSome
+    from shelfsight.database.engine import Database
+    from shelfsight.jobs.job import Job
     from shelfsight.registry.publish import Registry
 
 _LEFT_ALONE = timedelta(days=1)
@@ -31,9 +37,29 @@ def tidy(registry: Registry) -> None:
     _log.info("cleaned_up", versions=len(cleaned.versions), blobs=len(cleaned.blobs), busy=cleaned.busy)
     for problem in cleaned.broken:
         _log.warning("version_is_broken", reason=problem)
-    with registry.database.write() as tx:
-        purge_downloads(tx, clock.now(tx) - _DOWNLOADS_KEPT)
+    before = datetime.now(UTC) - _DOWNLOADS_KEPT
+    sum(in_batches(registry.database, lambda tx, limit: purge_downloads(tx, before, limit)))
     compact_embeddings(registry)
+
+
+def forget(database: Database, job: Job, old: Mapping[str, DeleteSome]) -> None:
+    """Delete what is old, each kind of it in a step of a job, so little at a time that nobody waits for it.
+
+    Raises:
+        JobFailedError: the database does not answer, or refuses.
+    """
+
+    def delete(delete_some: DeleteSome) -> int:
+        rows = 0
+        for count in in_batches(database, delete_some):
+            rows += count
+            if job.should_stop():
+                break
+        return rows
+
+    for name, delete_some in old.items():
+        rows = job.step(f"forget-{name}", partial(delete, delete_some))
+        _log.info("forgotten", what=name, rows=rows)
 
 
 def compact_embeddings(registry: Registry) -> None:

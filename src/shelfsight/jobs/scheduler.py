@@ -11,19 +11,16 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-import structlog
-
-from shelfsight.beside import beside
+from shelfsight.beside import repeating
 from shelfsight.catalog.store import due
-from shelfsight.errors import NotFoundError, UnavailableError
+from shelfsight.errors import NotFoundError
 from shelfsight.jobs import store
 from shelfsight.jobs.job import JobState
 from shelfsight.jobs.training import KIND
 from shelfsight.jobs.trainings import Reason, TrainingState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from threading import Event
+    from collections.abc import Collection, Iterator
 
     from shelfsight.database.engine import Database
     from shelfsight.jobs.job import JobRecord
@@ -31,9 +28,8 @@ if TYPE_CHECKING:
 LOOKS_EVERY_S = 1.0
 BY_ITSELF = "system"
 _AT_ONCE = 100
-_LOST_EVERY = 10  # looks
+_LOST_EVERY = 10  # times that
 _NOBODY_SAYS_WHY = "its job ended without a reason: train again"
-_log = structlog.get_logger()
 
 
 class Queue(Protocol):
@@ -42,8 +38,8 @@ class Queue(Protocol):
     def enqueue(self, kind: str, *, key: str, job_id: str, payload: dict[str, Any]) -> str:
         """Put a job in, and return its id."""
 
-    def job(self, id: str) -> JobRecord | None:  # noqa: A002
-        """Return a job."""
+    def ended(self, ids: Collection[str]) -> list[JobRecord]:
+        """Return those of these jobs that have ended."""
 
 
 class Scheduler:
@@ -79,16 +75,14 @@ class Scheduler:
             DatabaseError: the database does not answer.
         """
         with self._database.read() as tx:
-            trainings = store.unfinished(tx)
+            trainings = {f"{KIND}-{training}": training for training in store.unfinished(tx)}
         lost = []
-        for training in trainings:
-            job = self._queue.job(f"{KIND}-{training.id}")
-            if job is None or not job.state.ended:
-                continue
+        for job in self._queue.ended(trainings):
             state = TrainingState.CANCELLED if job.state is JobState.CANCELLED else TrainingState.FAILED
+            training = trainings[job.id]
             with self._database.write() as tx:
-                store.end(tx, training.id, state, error=job.reason or _NOBODY_SAYS_WHY, now=datetime.now(UTC))
-            lost.append(training.id)
+                store.end(tx, training, state, error=job.reason or _NOBODY_SAYS_WHY, now=datetime.now(UTC))
+            lost.append(training)
         return lost
 
     def _request(self, channel: str) -> None:
@@ -103,20 +97,11 @@ class Scheduler:
 
 @contextmanager
 def scheduling(database: Database, queue: Queue, *, every_s: float = LOOKS_EVERY_S) -> Iterator[None]:
-    """Look in a thread while the block runs."""
+    """Look in threads while the block runs."""
     scheduler = Scheduler(database, queue)
-
-    def run(stop: Event) -> None:
-        looks = 0
-        while not stop.is_set():
-            try:
-                scheduler.look()
-                if looks % _LOST_EVERY == 0:
-                    scheduler.end_of_lost()
-                looks += 1
-            except UnavailableError as exc:
-                _log.warning("nothing_scheduled", reason=str(exc))
-            stop.wait(every_s)
-
-    with beside(run, name="schedule-trainings"):
+    looking = repeating(scheduler.look, every_s=every_s, failing="nothing_scheduled", name="schedule-trainings")
+    ending = repeating(
+        scheduler.end_of_lost, every_s=_LOST_EVERY * every_s, failing="lost_trainings_not_ended", name="end-trainings"
+    )
+    with looking, ending:
         yield

@@ -56,11 +56,10 @@ def not_enqueued(tx: Connection, limit: int) -> list[Training]:
     return [_training(row) for row in rows.mappings()]
 
 
-def unfinished(tx: Connection) -> list[Training]:
-    """Return the trainings that the job queue has and that have not ended, the oldest first."""
+def unfinished(tx: Connection) -> list[int]:
+    """Return the ids of the trainings that the job queue has and that have not ended, the oldest first."""
     under_way = and_(trainings.c.status.in_(_UNFINISHED), trainings.c.enqueued_at.is_not(None))
-    rows = tx.execute(select(trainings).where(under_way).order_by(trainings.c.id))
-    return [_training(row) for row in rows.mappings()]
+    return list(tx.scalars(select(trainings.c.id).where(under_way).order_by(trainings.c.id)))
 
 
 def note_enqueued(tx: Connection, training_id: int, now: datetime) -> None:

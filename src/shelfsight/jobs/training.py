@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shelfsight.catalog.rules import ReleasePolicy
@@ -29,9 +27,11 @@ from shelfsight.registry.publish import Registry, next_number, publish
 from shelfsight.rollout.rules import FIRST
 from shelfsight.training.gate import GateVerdict, judge
 from shelfsight.training.process import Order, Outcome, run_child, write_pairs
+from shelfsight.workspace import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from shelfsight.jobs.job import Job
     from shelfsight.training.progress import Step
@@ -95,15 +95,15 @@ class Trainer:
             training = store.get(tx, training_id)
         if training.version is None:  # else a worker died after it had published
             watch = _Watch(self.registry, job, training_id)
-            with tempfile.TemporaryDirectory(prefix="shelfsight-training-") as work:
+            with workspace("training") as work:
                 try:
-                    learned = self._learn(training, Path(work), watch)
+                    learned = self._learn(training, work, watch)
                 except TooFewProductsError:
                     return _ended(TrainingState.IDLE, TOO_FEW)
                 if learned is Outcome.CANCELLED:
                     return _ended(TrainingState.CANCELLED)
                 try:
-                    self._publish(training, Path(work) / "bundle", watch)
+                    self._publish(training, work / "bundle", watch)
                 except PublishConflictError:
                     if not watch.is_cancelled():
                         raise

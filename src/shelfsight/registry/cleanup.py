@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
@@ -12,14 +13,14 @@ from shelfsight.access.store import delete_expired
 from shelfsight.catalog import images
 from shelfsight.database import clock
 from shelfsight.database.engine import SYSTEM
-from shelfsight.errors import BundleError, NotFoundError, PublishConflictError
+from shelfsight.errors import BundleError, NotFoundError, PublishConflictError, StorageError
 from shelfsight.registry import latest, layout, store
 from shelfsight.registry.lease import SWEEP, Lease, held, publish_lease
 from shelfsight.registry.rules import Retention, expired
 from shelfsight.training import layout as embeddings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from shelfsight.registry.publish import Registry
 
@@ -33,7 +34,7 @@ _IMAGES_WAIT = timedelta(days=1)
 
 @dataclass(slots=True, kw_only=True)
 class Cleaned:
-    """What was removed, and which channels were left alone because a publish is running there."""
+    """What was removed, which channels were left alone because a publish is running there, and what went wrong."""
 
     versions: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
@@ -52,6 +53,7 @@ def clean_up(
 ) -> Cleaned:
     """Clean up one channel, or all of them and what lies between them; return what was removed.
 
+    A channel whose files cannot be read or removed is told of as broken, and keeps no other from being cleaned up.
     Never removed: the stable version, active ones, those of a rollout, the newest, and whatever is being published.
     """
     cleaned = Cleaned()
@@ -60,22 +62,31 @@ def clean_up(
         if channel is not None:
             store.release_policy(tx, channel)
     for one in sorted(known) if channel is None else [channel]:
-        try:
+        with _told(cleaned, one), suppress(NotFoundError):  # deleted since: it goes with the others that are gone
             with held(registry.database, publish_lease(one)) as lease:
                 _delete_expired(registry, one, retention or Retention(), cleaned, actor)
                 _remove_orphans(registry, one, lease, cleaned)
             _remove_images(registry, one, cleaned)
             _remove_objects(registry, one, cleaned)
-        except PublishConflictError:
-            cleaned.busy.append(one)
-        except NotFoundError:  # deleted since: what it left goes with that of the other channels that are gone
-            continue
     if channel is None:
         _remove_gone_channels(registry, known, cleaned)
-        _sweep_blobs(registry, cleaned)
-        cleaned.leftovers = registry.storage.remove_leftovers(_LEFTOVER_AFTER_S)
+        with _told(cleaned, layout.BLOBS):
+            _sweep_blobs(registry, cleaned)
+        with _told(cleaned, "leftovers"):
+            cleaned.leftovers = registry.storage.remove_leftovers(_LEFTOVER_AFTER_S)
         _forget(registry, cleaned)
     return cleaned
+
+
+@contextmanager
+def _told(cleaned: Cleaned, what: str) -> Iterator[None]:
+    """Let what stands in the way of cleaning up a channel, or what lies between them, be told instead of raised."""
+    try:
+        yield
+    except PublishConflictError:
+        cleaned.busy.append(what)
+    except StorageError as exc:
+        cleaned.broken.append(f"{what}: {exc}")
 
 
 def _forget(registry: Registry, cleaned: Cleaned) -> None:
@@ -155,9 +166,12 @@ def _remove_gone_channels(registry: Registry, known: Collection[str], cleaned: C
     """Remove the folders of channels that are no more; a lease keeps one from being published to meanwhile."""
     storage = registry.storage
     roots = (layout.ROOT, layout.OBJECTS, images.ROOT, embeddings.ROOT)
-    names = {name for root in roots for name in storage.folders(root)}
+    names: set[str] = set()
+    for root in roots:
+        with _told(cleaned, root):
+            names |= set(storage.folders(root))
     for name in sorted(names - {"blobs", *known}):
-        try:
+        with _told(cleaned, name):
             with held(registry.database, publish_lease(name)):
                 with registry.database.read() as tx:
                     if name in store.channel_ids(tx):  # made since
@@ -167,8 +181,6 @@ def _remove_gone_channels(registry: Registry, known: Collection[str], cleaned: C
             _remove_images(registry, name, cleaned)  # not the folder: the channel may be made anew, with pictures
             _remove_objects(registry, name, cleaned)
             cleaned.channels.append(name)
-        except PublishConflictError:
-            cleaned.busy.append(name)
 
 
 def _sweep_blobs(registry: Registry, cleaned: Cleaned) -> None:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shelfsight.beside import beside
-from shelfsight.errors import DatabaseError, ShelfsightError
+from shelfsight.beside import repeating
+from shelfsight.errors import ShelfsightError
 from shelfsight.registry import latest, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from threading import Event
 
     from shelfsight.registry.publish import Registry
 
@@ -62,16 +61,6 @@ class Follower:
 @contextmanager
 def following(registry: Registry, *, every_s: float = LOOKS_EVERY_S) -> Iterator[None]:
     """Follow in a thread while the block runs."""
-    follower = Follower(registry)
-
-    def run(stop: Event) -> None:
-        while True:
-            try:
-                follower.look()
-            except DatabaseError as exc:
-                _log.warning("versions_not_followed", reason=str(exc))
-            if stop.wait(every_s):
-                return
-
-    with beside(run, name="follow-versions"):
+    look = Follower(registry).look
+    with repeating(look, every_s=every_s, failing="versions_not_followed", name="follow-versions"):
         yield

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from shelfsight.registry.files import checked, public_names
 from shelfsight.registry.lease import SWEEP, Lease, held, is_held, publish_lease
 from shelfsight.registry.rules import ROLLOUT_STARTED, Status, Version, check_new, next_version
 from shelfsight.storage import open_storage
+from shelfsight.workspace import workspace
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -111,8 +111,8 @@ def publish(registry: Registry, order: Order) -> Version:
         store.release_policy(tx, order.channel)
         if order.version is not None:
             check_new(order.version, _recorded(store.versions(tx, order.channel)), order.channel)
-    with tempfile.TemporaryDirectory(prefix="shelfsight-publish-") as work:
-        folder = _copy(order.folder, Path(work) / "bundle")
+    with workspace("publish") as work:
+        folder = _copy(order.folder, work / "bundle")
         check_in_child(folder, channel=order.channel, version=order.version or "1.0.0")
         with held(registry.database, publish_lease(order.channel)) as lease:
             version = _number(registry, order)

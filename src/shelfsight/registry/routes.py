@@ -1,8 +1,6 @@
 """Routes of versions: publish, list, compare, verify, release, roll back, deprecate, clean up."""
 
-import tempfile
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Self
 
 from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
@@ -17,6 +15,7 @@ from shelfsight.registry import cleanup, layout, store, versions
 from shelfsight.registry.publish import Order, Registry, publish
 from shelfsight.registry.rules import Comparison, Retention, Status, Version
 from shelfsight.registry.upload import receive
+from shelfsight.workspace import workspace
 
 router = APIRouter(prefix="/api/v1", tags=["versions"])
 
@@ -75,7 +74,9 @@ class ComparisonDocument(ApiDocument):
 class RollbackDocument(ApiDocument):
     """Which version to make stable again."""
 
-    version: Wanted | None = Field(default=None, description="By default the highest below the stable one")
+    version: Wanted | None = Field(
+        default=None, description="By default the one that was stable before, and was not rolled back from"
+    )
     republish: bool = Field(
         default=False, description="Publish its files as a new version, for clients that go by a newer trainedAt"
     )
@@ -98,7 +99,7 @@ class CleanUpDocument(ApiDocument):
 
 
 class CleanedDocument(ApiDocument):
-    """What was removed, and what was left alone because a publish is running there."""
+    """What was removed, what was left alone because a publish is running there, and what could not be cleaned up."""
 
     versions: list[str]
     folders: list[str]
@@ -145,8 +146,7 @@ def publish_version(
     release: Annotated[ReleasePolicy | None, Form(description="Instead of the channel's releasePolicy")] = None,
 ) -> VersionDocument:
     """Publish a bundle: ours, Teachable Machine's three files, or an ORT file with its JSON."""
-    with tempfile.TemporaryDirectory(prefix="shelfsight-upload-") as work:
-        folder = Path(work)
+    with workspace("upload") as folder:
         receive(((file.filename or "", file.file) for file in files), folder)
         order = Order(folder=folder, channel=channel_id, version=version, release=release, actor=caller.actor)
         return VersionDocument.of(publish(_registry(services), order))

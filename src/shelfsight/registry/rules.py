@@ -158,9 +158,11 @@ def roll_back_target(
         raise NotFoundError(f"{channel} has no stable version to roll back from: name the one you want")
     there = {one.version: one for one in versions if one.status is not Status.TESTING}
     before = stable_before(releases, there)
-    if before is None:
-        raise NotFoundError(f"no version of {channel} was stable before the present one: name the one you want")
-    return there[before]
+    if before is not None:
+        return there[before]
+    refused = ", ".join(dict.fromkeys(one for one in releases if one in there and one != releases[-1]))
+    but = f", but those that were rolled back from ({refused})" if refused else ""
+    raise NotFoundError(f"no version of {channel} was stable before the present one{but}: name the one you want")
 
 
 def _wanted(versions: Sequence[Version], wanted: str, channel: str) -> Version:

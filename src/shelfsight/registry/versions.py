@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shelfsight.bundle.check import verify_in_child
@@ -12,6 +10,7 @@ from shelfsight.catalog.rules import ReleasePolicy
 from shelfsight.database.engine import SYSTEM
 from shelfsight.registry import files, latest, layout, rules, store
 from shelfsight.registry.publish import Order, Registry, publish
+from shelfsight.workspace import workspace
 
 if TYPE_CHECKING:
     from shelfsight.bundle.documents import Manifest
@@ -59,8 +58,7 @@ def republish(registry: Registry, channel: str, wanted: str | None = None, *, ac
     with registry.database.read() as tx:
         store.release_policy(tx, channel)
         target = rules.roll_back_target(store.versions(tx, channel), store.releases_of(tx, channel), wanted, channel)
-    with tempfile.TemporaryDirectory(prefix="shelfsight-republish-") as work:
-        folder = Path(work)
+    with workspace("republish") as folder:
         files.download(registry.storage, channel, target.version, folder)
         order = Order(
             folder=folder, channel=channel, release=ReleasePolicy.IMMEDIATE, trained_at=datetime.now(UTC), actor=actor
@@ -108,9 +106,9 @@ def verify(registry: Registry, channel: str, wanted: str | None = None) -> tuple
         if chosen is None:
             raise rules.no_stable_version(channel)
         version = store.version(tx, channel, chosen)
-    with tempfile.TemporaryDirectory(prefix="shelfsight-verify-") as work:
-        manifest = files.download(registry.storage, channel, chosen, Path(work))
-        verify_in_child(Path(work))
+    with workspace("verify") as folder:
+        manifest = files.download(registry.storage, channel, chosen, folder)
+        verify_in_child(folder)
     rules.check_recorded(version, {file.sha256 for file in manifest.files})
     return version, manifest
 

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
-from shelfsight.access.rules import Caller
-from shelfsight.api.devices import WITHIN_LIMITS
+from shelfsight.access.rules import Caller, may_report
+from shelfsight.api.devices import WITHIN_LIMITS, check_volume
 from shelfsight.api.documents import ApiDocument
 from shelfsight.api.guards import AnyCaller
 from shelfsight.api.services import ServicesOf
@@ -16,7 +16,7 @@ from shelfsight.catalog.rules import CHANNEL_PATTERN
 from shelfsight.catalog.sequence import sequence_header
 from shelfsight.errors import AccessError
 from shelfsight.telemetry import store
-from shelfsight.telemetry.rules import MOST_EVENTS, Event, EventKind, may_report, moment
+from shelfsight.telemetry.rules import MOST_EVENTS, Event, EventKind, moment
 
 router = APIRouter(prefix="/api/v1", tags=["events"])
 
@@ -87,10 +87,12 @@ class TakenEventsDocument(ApiDocument):
 
 @router.post("/events", dependencies=[WITHIN_LIMITS])
 def report_events(
-    document: EventsDocument, caller: AnyCaller, services: ServicesOf, response: Response
+    document: EventsDocument, caller: AnyCaller, services: ServicesOf, request: Request, response: Response
 ) -> TakenEventsDocument:
     """Store what a device reports; the same event again changes nothing."""
-    _check_may_report(caller, document.channel_id)
+    channel, count = document.channel_id, len(document.events)
+    _check_may_report(caller, channel)
+    check_volume(request.app.state.event_volume, count, what="events", caller=caller, channel=channel)
     events: dict[str, Event] = {}
     refused: list[RefusedEventDocument] = []
     for index, raw in enumerate(document.events):
@@ -101,8 +103,8 @@ def report_events(
         else:
             events.setdefault(event.id, event)
     with services.database.write(actor=caller.actor) as tx:
-        response.headers.update(sequence_header(tx, document.channel_id))
-        stored = store.add(tx, document.channel_id, list(events.values()), datetime.now(UTC))
+        response.headers.update(sequence_header(tx, channel))
+        stored = store.add(tx, channel, list(events.values()), datetime.now(UTC))
     return TakenEventsDocument(stored=stored, refused=refused)
 
 

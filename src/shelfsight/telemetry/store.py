@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete
-
+from shelfsight.database.batches import delete_older
 from shelfsight.database.tables import events
 from shelfsight.database.upsert import insert_into
 
@@ -28,9 +27,9 @@ def add(tx: Connection, channel: str, reported: Sequence[Event], received_at: da
     return len(tx.execute(statement).all())
 
 
-def forget(tx: Connection, before: datetime) -> int:
-    """Delete the events received before then, and return how many."""
-    return tx.execute(delete(events).where(events.c.received_at < before)).rowcount
+def forget(tx: Connection, before: datetime, limit: int) -> int:
+    """Delete events received before then, at most `limit`, and return how many."""
+    return delete_older(tx, events.c.received_at, before, limit)
 
 
 def _row(channel: str, event: Event, received_at: datetime) -> dict[str, object]:

@@ -232,6 +232,7 @@ class TillProductsDocument(ApiDocument):
     """The active products of a channel; with `since` only those that changed, beside the ids of those that went."""
 
     revision: str = Field(description="To be sent as `since` the next time")
+    name: str = Field(description="Of the channel, for people")
     since: str | None = Field(default=None, description="What this adds to; null: the list is whole")
     products: list[TillProductDocument]
     removed: list[str] = Field(default_factory=list, description="Products that are sold no more")

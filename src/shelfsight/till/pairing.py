@@ -1,9 +1,11 @@
-"""The link that makes a browser a till of a channel."""
+"""The link that makes a browser a till of a channel, and its QR code."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
+
+import segno
 
 from shelfsight.access.keys import config_keys
 from shelfsight.catalog.store import channels
@@ -43,6 +45,18 @@ def link(server_url: str, channel: str, token: str, keys: Iterable[str]) -> str:
         raise UsageError(f"{server_url[:200]!r} is no address of a server: write it as https://till.example.com")
     secret = urlencode({"token": token, "keys": ",".join(keys)}, safe=",")
     return f"{server_url.rstrip('/')}/till/{quote(channel, safe='')}#{secret}"
+
+
+def code_of(link: str) -> segno.QRCode:
+    """Return the QR code of a pairing link, for a phone to scan.
+
+    Raises:
+        UsageError: the link is longer than any code can hold.
+    """
+    try:
+        return segno.make_qr(link, error="m")
+    except segno.DataOverflowError as exc:
+        raise UsageError("the server's address is too long for a QR code: use a shorter one") from exc
 
 
 def _is_server(url: str) -> bool:

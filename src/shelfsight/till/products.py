@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from fastapi import FastAPI
-
     from shelfsight.database.engine import Database
     from shelfsight.till.rules import ListedProduct
 
@@ -41,7 +39,7 @@ CHANGED_MOST = 500
 BEHIND_MOST = 5000
 """Changes of a channel that are looked through for those of products."""
 _WORTH_PACKING_BYTES = 1000
-_FORMAT = 1
+_FORMAT = 2
 """Counted up with every change of what a list holds: the same revision is another list then."""
 _REVISION = re.compile(r"([0-9]{1,18})-([0-9a-f]{8})", re.ASCII)
 
@@ -151,8 +149,9 @@ class ProductLists:
     def _prepare(self, wanted: Wanted) -> ProductList:
         with self._database.read() as tx:
             at, rows = store.listing(tx, wanted.channel)
+            name = store.name(tx, wanted.channel)
         revision = _revision(*at)
-        body = _json({"revision": revision, "products": [_product(row) for row in rows]})
+        body = _json({"revision": revision, "name": name, "products": [_product(row) for row in rows]})
         made = _packed(revision, body, wanted.packing)
         self._remember((wanted.channel, wanted.packing), made)
         return made
@@ -172,21 +171,15 @@ class ProductLists:
             return None
         with self._database.read() as tx:
             found = store.changed_since(tx, wanted.channel, since, most=CHANGED_MOST)
-        if found is None:
-            return None
+            if found is None:
+                return None
+            name = store.name(tx, wanted.channel)
         at, rows, removed = found
         now = _revision(*at)
         products = [_product(row) for row in rows]
-        body = _json({"revision": now, "since": wanted.since, "products": products, "removed": removed})
+        changes = {"since": wanted.since, "products": products, "removed": removed}
+        body = _json({"revision": now, "name": name, **changes})
         return _packed(now, body, wanted.packing)
-
-
-def lists_of(app: FastAPI, database: Database) -> ProductLists:
-    """Return the lists of a server."""
-    if not hasattr(app.state, "product_lists"):
-        app.state.product_lists = ProductLists(database)
-    lists: ProductLists = app.state.product_lists
-    return lists
 
 
 def tag_of(revision: str, packing: Packing) -> str:

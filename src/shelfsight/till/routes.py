@@ -7,8 +7,8 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import AwareDatetime
 from starlette.responses import StreamingResponse
 
-from shelfsight.access.rules import Caller
-from shelfsight.api.devices import WITHIN_LIMITS
+from shelfsight.access.rules import Caller, may_report
+from shelfsight.api.devices import WITHIN_LIMITS, check_volume
 from shelfsight.api.documents import Page
 from shelfsight.api.guards import DeviceCaller, ReaderCaller
 from shelfsight.api.pages import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page_of
@@ -27,7 +27,7 @@ from shelfsight.till.documents import (
     TillProductsDocument,
 )
 from shelfsight.till.export import csv_chunks
-from shelfsight.till.products import Packing, Wanted, lists_of, packing_for, tag_of
+from shelfsight.till.products import Packing, ProductLists, Wanted, packing_for, tag_of
 from shelfsight.till.rules import (
     DEVICE_MOST,
     SALE_ID_PATTERN,
@@ -35,7 +35,6 @@ from shelfsight.till.rules import (
     Position,
     blamed,
     is_sensible,
-    may_sell,
     period_of,
 )
 
@@ -52,10 +51,17 @@ _LISTED = {"cache-control": "private, no-cache", "vary": "accept-encoding, autho
 
 @router.post("/sales", dependencies=[WITHIN_LIMITS])
 def book_sales(
-    channel_id: str, document: NewSalesDocument, caller: DeviceCaller, services: ServicesOf, response: Response
+    channel_id: str,
+    document: NewSalesDocument,
+    caller: DeviceCaller,
+    services: ServicesOf,
+    request: Request,
+    response: Response,
 ) -> ReceiptsDocument:
     """Book sales: all of them, or none. One that was booked already, with the same contents, is not booked again."""
     _check_may_sell(caller, channel_id)
+    lines = sum(len(sale.lines) for sale in document.sales)
+    check_volume(request.app.state.sale_line_volume, lines, what="sales", caller=caller, channel=channel_id)
     receipts = sales.book(services.database, channel_id, _batch(document), actor=caller.actor)
     with services.database.read() as tx:
         response.headers.update(sequence_header(tx, channel_id))
@@ -147,7 +153,6 @@ def show_sale(channel_id: str, sale_id: SaleId, _caller: ReaderCaller, services:
 def list_till_products(
     channel_id: str,
     _caller: DeviceCaller,
-    services: ServicesOf,
     request: Request,
     since: Revision = None,
     if_none_match: IfNoneMatch = None,
@@ -157,7 +162,7 @@ def list_till_products(
 
     Pictures are no part of it.
     """
-    lists = lists_of(request.app, services.database)
+    lists: ProductLists = request.app.state.product_lists
     revision, sequence = lists.standing(channel_id)
     always = {SEQUENCE_HEADER: str(sequence), **_LISTED}
     for packing in Packing:
@@ -173,7 +178,7 @@ def list_till_products(
 
 
 def _check_may_sell(caller: Caller, channel_id: str) -> None:
-    if not may_sell(caller, channel_id):
+    if not may_report(caller, channel_id):
         raise AccessError(f"{caller.actor} may only read channel {channel_id}: sales come from its devices")
 
 

@@ -11,19 +11,20 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from shelfsight.access.rules import DEVICE_SCOPE, Right, may
 from shelfsight.errors import ProductNotFoundError, SaleConflictError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from shelfsight.access.rules import Caller
 
 SALE_ID_PATTERN = r"^[A-Za-z0-9_-]{8,64}$"
 """Ids of sales, which tills choose: a UUID, or any text of letters, digits, - and _."""
 
 BATCH_MOST = 100
 LINES_MOST = 500
+LINES_A_MINUTE = BATCH_MOST * LINES_MOST
+"""Of a channel: 50 tills scanning once a second sell 3,000; so the 100 sales of 30 lines that each has kept while the
+network was away are booked in four minutes. No batch is larger.
+"""
 QUANTITY_MOST = Decimal(100_000)
 QUANTITY_PLACES = 3
 DEVICE_MOST = 128
@@ -224,12 +225,6 @@ def blamed(place: int) -> Iterator[None]:
     except UsageError as exc:
         exc.parts = exc.parts or ((f"body.sales.{place}", str(exc)),)
         raise
-
-
-def may_sell(caller: Caller, channel: str) -> bool:
-    """Return whether `caller` may book sales: the channel's devices, and who may change it; not who only reads."""
-    is_device = DEVICE_SCOPE in caller.scopes and caller.channel == channel
-    return is_device or may(caller, Right.WRITE, channel)
 
 
 def fingerprint(sale: NewSale) -> str:

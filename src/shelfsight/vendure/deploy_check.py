@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shelfsight.bundle.check import check_in_child
@@ -12,6 +10,7 @@ from shelfsight.bundle.documents import parse_object
 from shelfsight.errors import VendureError
 from shelfsight.vendure.deploy_fetch import fetch_file
 from shelfsight.vendure.deploy_rules import ModelFiles, Role, arranged, found_from, told_in, weight_paths
+from shelfsight.workspace import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,8 +29,7 @@ def check_loads(model: Arrangement, metadata: bytes) -> None:
         BundleError: it does not load, or has not one output for each label.
         UnavailableError: too many models are being checked.
     """
-    with tempfile.TemporaryDirectory(prefix="shelfsight-vendure-") as name:
-        folder = Path(name)
+    with workspace("vendure") as folder:
         (folder / "model.json").write_bytes(model.model_json("weights.bin"))
         (folder / "weights.bin").write_bytes(model.weights)
         (folder / "metadata.json").write_bytes(metadata)

@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shelfsight.beside import beside
+from shelfsight.beside import repeating, surviving
 from shelfsight.database import clock
-from shelfsight.errors import ShelfsightError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
-    from threading import Event
 
     from sqlalchemy import Connection
 
@@ -46,6 +44,11 @@ class Work:
     find: Callable[[Connection, datetime], list[str]]
     do: Callable[[str], None]
 
+    @property
+    def failing(self) -> str:
+        """What a log says when it could not be done."""
+        return f"{self.name}_not_done"
+
     def due(self) -> list[str]:
         """Return the channels that there is something to do for now.
 
@@ -60,13 +63,8 @@ class Work:
 def working(work: Work, *, every_s: float = LOOKS_EVERY_S) -> Iterator[None]:
     """Do what is due, in threads, while the block runs."""
     rounds = _Rounds(work)
-
-    def run(stop: Event) -> None:
-        while not stop.wait(every_s):
-            rounds.look()
-
     try:
-        with beside(run, name=work.name):
+        with repeating(rounds.look, every_s=every_s, failing=work.failing, name=work.name):
             yield
     finally:
         rounds.finish()
@@ -79,17 +77,14 @@ class _Rounds:
         self._changing = Lock()
 
     def look(self) -> None:
-        """Begin what is due, as far as there is room."""
+        """Begin what is due, as far as there is room.
+
+        Raises:
+            DatabaseError: the database does not answer.
+        """
         with self._changing:
             running = set(self._running)
-        try:
-            due = [channel for channel in self._work.due() if channel not in running]
-        except ShelfsightError as exc:
-            _log.warning(f"{self._work.name}_not_done", reason=str(exc))
-            return
-        except Exception:  # noqa: BLE001 (the next look may go well)
-            _log.exception(f"{self._work.name}_not_done")
-            return
+        due = [channel for channel in self._work.due() if channel not in running]
         for channel in due[: AT_ONCE - len(running)]:
             # No pool: its threads would keep the process from ending until the slowest server has answered.
             thread = Thread(target=self._run, args=(channel,), name=f"{self._work.name} {channel}", daemon=True)
@@ -100,7 +95,7 @@ class _Rounds:
             except RuntimeError as exc:  # the system has no more: the rest is for the next look
                 with self._changing:
                     del self._running[channel]
-                _log.warning(f"{self._work.name}_not_done", channel=channel, reason=str(exc))
+                _log.warning(self._work.failing, channel=channel, reason=str(exc))
                 return
 
     def finish(self) -> None:
@@ -112,11 +107,8 @@ class _Rounds:
 
     def _run(self, channel: str) -> None:
         try:
-            self._work.do(channel)
-        except ShelfsightError as exc:
-            _log.warning(f"{self._work.name}_not_done", channel=channel, reason=str(exc))
-        except Exception:  # noqa: BLE001 (else nobody would know)
-            _log.exception(f"{self._work.name}_not_done", channel=channel)
+            with surviving(self._work.failing, channel=channel):
+                self._work.do(channel)
         finally:
             with self._changing:
                 del self._running[channel]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, delete, exists, literal, or_, select, update
 
+from shelfsight.database.batches import delete_older
 from shelfsight.database.tables import vendure_channels as channels
 from shelfsight.database.tables import vendure_messages as messages
 from shelfsight.database.tables import vendure_orders as orders
@@ -190,9 +191,9 @@ def note_message(tx: Connection, server_id: str, message_id: str, now: datetime)
     return tx.scalar(written.returning(messages.c.id)) is not None
 
 
-def purge(tx: Connection, before: datetime) -> int:
-    """Forget messages that came before then; return how many."""
-    return tx.execute(delete(messages).where(messages.c.received_at < before)).rowcount
+def purge(tx: Connection, before: datetime, limit: int) -> int:
+    """Forget messages that came before then, at most `limit`; return how many."""
+    return delete_older(tx, messages.c.received_at, before, limit)
 
 
 def _connected() -> Select[Any]:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shelfsight.beside import beside
+from shelfsight.beside import beside, surviving
 from shelfsight.catalog import reach
 from shelfsight.database import clock
-from shelfsight.errors import ConflictError, DatabaseError, UnreachableError
+from shelfsight.errors import UnreachableError
 from shelfsight.webhooks import store
 from shelfsight.webhooks.rules import Attempt, DeliveryState, Verdict, attempts_left, headers_of, verdict
 from shelfsight.webhooks.store import Hold, Room
@@ -39,9 +39,9 @@ TAKEN_FOR = timedelta(minutes=1)
 """Longer than any attempt takes; after it, a delivery's sender counts as dead."""
 AT_ONCE = 16
 OF_EACH = 2
-"""To one webhook at once, so that a slow one leaves room for the others."""
+"""To one webhook at once, from one process, so that a slow one leaves room for the others."""
 OF_CHANNEL = 4
-"""Of one channel at once, so that its slow ones, however many, leave room for those of other channels."""
+"""Of one channel at once, as well, so that its slow ones, however many, leave room for those of other channels."""
 _ENDS_WITHIN_S = 2.0
 _log = structlog.get_logger()
 
@@ -78,8 +78,8 @@ class Sender:
                 most=AT_ONCE - self._running.total(),
                 of_webhook=OF_EACH,
                 of_channel=OF_CHANNEL,
-                but_webhooks=[webhook for webhook, count in self._running.items() if count >= OF_EACH],
-                but_channels=[channel for channel, count in self._of_channels.items() if count >= OF_CHANNEL],
+                taken_by_webhook=dict(self._running),
+                taken_by_channel=dict(self._of_channels),
             )
         if room.most <= 0 or not self._is_any_due():
             return 0
@@ -145,11 +145,8 @@ class Sender:
 
     def _run(self, claimed: Claimed) -> None:
         try:
-            _tell(claimed, self._deliver(claimed))
-        except (ConflictError, DatabaseError) as exc:
-            _log.warning("webhook_attempt_not_noted", delivery=claimed.id, reason=str(exc))  # it is sent again
-        except Exception:  # noqa: BLE001 (of a thread that nobody waits for)
-            _log.exception("webhook_sender_failed", delivery=claimed.id)
+            with surviving("webhook_attempt_not_noted", delivery=claimed.id):  # it is sent again
+                _tell(claimed, self._deliver(claimed))
         finally:
             self._end(claimed)
 
@@ -202,12 +199,9 @@ def sending(database: Database, reach: Reach, *, every_s: float = LOOKS_EVERY_S)
 
     def run(stop: Event) -> None:
         while not stop.is_set():
-            try:
-                sender.look()
-            except (ConflictError, DatabaseError) as exc:
-                _log.warning("webhooks_not_sent", reason=str(exc))
-            except Exception:  # noqa: BLE001 (else nothing would be sent any more, and nobody would know)
-                _log.exception("webhooks_not_sent")
+            with surviving("webhooks_not_sent"):
+                while sender.look() and not stop.is_set():
+                    pass  # the next look passes over those who have as much as they may, however much waits for them
             if not sender.wait(every_s):  # the end of an attempt makes room for another
                 stop.wait(every_s)
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, exists, func, insert, select, update
+from sqlalchemy import case, delete, exists, func, insert, literal, select, update
 
+from shelfsight.database.batches import delete_older
 from shelfsight.database.tables import webhook_deliveries as deliveries
 from shelfsight.database.tables import webhooks
 from shelfsight.errors import NotFoundError
 from shelfsight.webhooks.rules import Delivery, DeliveryState, Webhook
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime, timedelta
 
     from sqlalchemy import ColumnElement, Connection, Row
@@ -40,16 +41,16 @@ class Room:
 
     Attributes:
         most: in all.
-        of_webhook: at most so many to one webhook.
-        of_channel: at most so many of one channel.
-        but_webhooks: those that are left alone; `but_channels` as well.
+        of_webhook: at most so many to one webhook, with those that are on their way.
+        of_channel: at most so many of one channel, as well.
+        taken_by_webhook: how many are on their way to a webhook; `taken_by_channel` of a channel.
     """
 
     most: int
     of_webhook: int
     of_channel: int
-    but_webhooks: Collection[str] = ()
-    but_channels: Collection[str] = ()
+    taken_by_webhook: Mapping[str, int] = field(default_factory=dict)
+    taken_by_channel: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,18 +203,20 @@ def claim(tx: Connection, hold: Hold, room: Room, now: datetime) -> list[Claimed
         select(deliveries.c.id, deliveries.c.webhook_id, deliveries.c.channel_id, deliveries.c.next_at)
         .where(
             _is_due(now),
-            deliveries.c.webhook_id.not_in(list(room.but_webhooks)),
-            deliveries.c.channel_id.not_in(list(room.but_channels)),
+            _left(deliveries.c.webhook_id, room.of_webhook, room.taken_by_webhook) > 0,
+            _left(deliveries.c.channel_id, room.of_channel, room.taken_by_channel) > 0,
         )
         .order_by(deliveries.c.next_at)
         .limit(_LOOKED_AT)
         .subquery()
     )
     place = func.row_number().over(partition_by=due.c.webhook_id, order_by=(due.c.next_at, due.c.id))
-    ranked = select(due.c.id, due.c.channel_id, place.label("place")).subquery()
+    ranked = select(due.c.id, due.c.webhook_id, due.c.channel_id, place.label("place")).subquery()
     of_channel = func.row_number().over(partition_by=ranked.c.channel_id, order_by=(ranked.c.place, ranked.c.id))
-    fair = select(ranked.c.id, of_channel.label("place")).where(ranked.c.place <= room.of_webhook).subquery()
-    chosen = select(fair.c.id).where(fair.c.place <= room.of_channel).order_by(fair.c.place, fair.c.id)
+    fits_webhook = ranked.c.place <= _left(ranked.c.webhook_id, room.of_webhook, room.taken_by_webhook)
+    fair = select(ranked.c.id, ranked.c.channel_id, of_channel.label("place")).where(fits_webhook).subquery()
+    fits_channel = fair.c.place <= _left(fair.c.channel_id, room.of_channel, room.taken_by_channel)
+    chosen = select(fair.c.id).where(fits_channel).order_by(fair.c.place, fair.c.id)
     return _take(tx, list(tx.scalars(chosen.limit(room.most))), hold, now)
 
 
@@ -254,9 +257,9 @@ def send_again(tx: Connection, delivery_id: int, now: datetime) -> None:
     tx.execute(again.values(state=_PENDING, next_at=now, ended_at=None, attempts_before=deliveries.c.attempts))
 
 
-def purge(tx: Connection, before: datetime) -> int:
-    """Delete deliveries that ended before then; return how many."""
-    return tx.execute(delete(deliveries).where(deliveries.c.ended_at < before)).rowcount
+def purge(tx: Connection, before: datetime, limit: int) -> int:
+    """Delete deliveries that ended before then, at most `limit`; return how many."""
+    return delete_older(tx, deliveries.c.ended_at, before, limit)
 
 
 def _take(tx: Connection, ids: Collection[int], hold: Hold, now: datetime) -> list[Claimed]:
@@ -272,6 +275,13 @@ def _take(tx: Connection, ids: Collection[int], hold: Hold, now: datetime) -> li
     )
     rows = tx.execute(of_webhooks.where(deliveries.c.id.in_(mine)).order_by(deliveries.c.id))
     return [_claimed(row) for row in rows]
+
+
+def _left(of: ColumnElement[str], most: int, taken: Mapping[str, int]) -> ColumnElement[int]:
+    """Return how many more there may be of a webhook or channel."""
+    if not taken:
+        return literal(most)
+    return case({name: most - count for name, count in taken.items()}, value=of, else_=most)
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:

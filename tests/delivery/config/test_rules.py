@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shelfsight.access.rules import Caller
 from shelfsight.delivery.config.rules import (
     LIFE,
     Asked,
@@ -18,7 +17,6 @@ from shelfsight.delivery.config.rules import (
     VersionFiles,
     audience_of,
     channel_in,
-    channel_named_by,
     choose,
     compose,
     etag_of,
@@ -165,23 +163,6 @@ def test_no_header_is_too_strange(headers: list[tuple[bytes, bytes]]) -> None:
 )
 def test_channel_is_read_from_the_path(path: str, channel: str | None) -> None:
     assert channel_in(path) == channel
-
-
-@pytest.mark.parametrize(
-    ("scopes", "channel", "named"),
-    [
-        ({"device"}, "T_1", "T_1"),
-        ({"channel:T_1:read"}, None, "T_1"),
-        ({"channel:T_1:read", "channel:T_1:write"}, None, "T_1"),
-        ({"channel:T_1:read", "channel:T_2:read"}, None, None),
-        ({"admin"}, None, None),
-        ({"admin", "channel:T_1:read"}, None, None),
-    ],
-)
-def test_token_names_the_one_channel_that_it_is_about(
-    scopes: set[str], channel: str | None, named: str | None
-) -> None:
-    assert channel_named_by(Caller(actor="token:a", scopes=frozenset(scopes), channel=channel)) == named
 
 
 @pytest.mark.parametrize(

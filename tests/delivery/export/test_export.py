@@ -20,7 +20,6 @@ import httpx2
 import pytest
 
 from shelfsight.access.signatures import accept
-from shelfsight.cli.export_static import _check_folder, _checked
 from shelfsight.delivery.config.prepare import Preparer
 from shelfsight.delivery.export import rules
 from shelfsight.delivery.export.export import Exported, StaticExport
@@ -199,13 +198,17 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("server", ["127.0.0.1", "a;b:80", "host:80 ;", "host:port", ""])
 def test_what_is_no_host_and_port_stays_out_of_the_configuration(server: str) -> None:
     with pytest.raises(UsageError, match="--server"):
-        _checked(server)
+        rules.maps("/srv/configs", 1, server)
 
 
-@pytest.mark.parametrize("name", ["my configs", "a;b", "a$uri", "a{b", "a\nb", "büro", 'a"b'])
-def test_a_folder_that_nginx_would_misread_is_refused(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["my configs", "a;b", "a$uri", "a{b", "a\nb", "a\n", "büro", 'a"b', "a'b", "a\\b", "a#b", "a*", "a[b]"]
+)
+def test_a_folder_that_nginx_would_misread_is_refused_and_nothing_is_written(shop: Exporting, name: str) -> None:
+    shop.folder /= name
     with pytest.raises(UsageError, match="nginx cannot be told"):
-        _check_folder(tmp_path / name)
+        shop.runner.run(shop.another().refresh())
+    assert not shop.folder.exists()
 
 
 def test_keys_that_nginx_could_misread_are_left_out() -> None:
@@ -366,6 +369,24 @@ def test_what_files_cannot_say_nginx_asks_of_the_server(exported_shop: Exporting
                 assert ask(f"{address}{path}?a=b", **headers)[2] == b"live"
             assert asked == [f"{path}?a=b" for path, _ in cases]
             assert ask(f"{address}{FUNCTION}")[2] == exported_shop.body()
+
+
+@needs_nginx
+def test_a_folder_with_every_letter_that_is_taken_is_served(sqlite: Database, tmp_path: Path) -> None:
+    shop = Exporting(sqlite, tmp_path / "Out.put_2@+-" / "-")
+    shop.publish("1.0.0", stable=True)
+    shop.refresh()
+    with nginx(shop.folder, tmp_path) as address:
+        assert ask(f"{address}{FUNCTION}")[2] == shop.body()
+    shop.close()
+
+
+def test_the_command_refuses_a_folder_that_nginx_would_misread(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "shelfsight", "export-static", "--out", str(tmp_path / "my configs")]
+    environment = {**os.environ, "SHELFSIGHT_DATA_DIR": str(tmp_path / "data")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, "nginx cannot be told" in " ".join(done.stderr.split())) == (2, True)
+    assert not (tmp_path / "my configs").exists()
 
 
 def test_the_command_exports_and_says_what_to_do(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import jwt
@@ -15,6 +15,7 @@ from sqlalchemy import func, select, update
 from shelfsight.access.keys import UrlSecret, url_secrets
 from shelfsight.access.url_tokens import Grant, Use, issue
 from shelfsight.database.tables import channels, objects
+from tests.delivery.shop import MADE_AT
 from tests.delivery.supabase.world import MODELS, PHONES, World
 
 if TYPE_CHECKING:
@@ -125,9 +126,9 @@ def test_a_signed_url_of_one_channel_opens_nothing_of_another(world: World) -> N
                 assert status(world.get(f"sign/{path}?{tried}")) in {"403", "404"}, (path, tried)
     # As if somebody had talked the server into signing the path of another channel.
     for forged in (
-        Grant(channel="T_1", bucket=MODELS, path="secret/v1.0.0/model.json", use=Use.FILE),
-        Grant(channel="T_1", bucket=PHONES, path="models/secret_v1.0.0.ort", use=Use.FILE),
-        Grant(channel="T_1", bucket=MODELS, path="secret/v1.0.0", use=Use.VERSION),
+        Grant(channel="T_1", made_at=MADE_AT, bucket=MODELS, path="secret/v1.0.0/model.json", use=Use.FILE),
+        Grant(channel="T_1", made_at=MADE_AT, bucket=PHONES, path="models/secret_v1.0.0.ort", use=Use.FILE),
+        Grant(channel="T_1", made_at=MADE_AT, bucket=MODELS, path="secret/v1.0.0", use=Use.VERSION),
     ):
         path = f"{forged.path}/model.json" if forged.use is Use.VERSION else forged.path
         assert status(world.get(f"sign/{forged.bucket}/{path}?token={token(world, forged)}")) == "403"
@@ -135,7 +136,7 @@ def test_a_signed_url_of_one_channel_opens_nothing_of_another(world: World) -> N
 
 def test_a_signed_url_ends(world: World) -> None:
     for use, path in ((Use.FILE, "T_1/v1.0.0/weights.bin"), (Use.VERSION, "T_1/v1.0.0")):
-        grant = Grant(channel="T_1", bucket=MODELS, path=path, use=use)
+        grant = Grant(channel="T_1", made_at=MADE_AT, bucket=MODELS, path=path, use=use)
         good, late = token(world, grant), token(world, grant, -timedelta(seconds=1))
         url = f"sign/{MODELS}/T_1/v1.0.0/weights.bin"
         assert world.get(f"{url}?token={good}").status == 200
@@ -145,7 +146,7 @@ def test_a_signed_url_ends(world: World) -> None:
 
 
 def test_a_token_that_was_changed_or_made_elsewhere_opens_nothing(world: World) -> None:
-    grant = Grant(channel="secret", bucket=MODELS, path="secret/v1.0.0/model.json", use=Use.FILE)
+    grant = Grant(channel="secret", made_at=MADE_AT, bucket=MODELS, path="secret/v1.0.0/model.json", use=Use.FILE)
     good = token(world, grant)
     head, body, seal = good.split(".")
     claims = json.loads(base64.urlsafe_b64decode(body + "=="))
@@ -188,10 +189,46 @@ def test_a_token_of_one_use_is_of_no_other(world: World) -> None:
     for used in (read, write):  # as a key
         assert status(world.get(f"{MODELS}/secret/v1.0.0/model.json", key=used)) == "403"
         assert status(world.ask("POST", f"/storage/v1/object/{PHONES}/y", b"evil", key=used)) == "403"
-    late = token(world, Grant(channel="T_1", bucket=PHONES, path="new", use=Use.UPLOAD), -timedelta(seconds=1))
+    late = token(
+        world, Grant(channel="T_1", made_at=MADE_AT, bucket=PHONES, path="new", use=Use.UPLOAD), -timedelta(seconds=1)
+    )
     assert status(world.ask("PUT", f"/storage/v1/object/upload/sign/{PHONES}/new?token={late}", b"evil")) == "401"
     with world.database.read() as tx:
         assert tx.scalar(select(func.count()).select_from(objects)) == 1
+
+
+def test_a_signed_url_is_of_no_later_channel_of_the_same_id(world: World) -> None:
+    world.upload("x", channel="secret")
+    key = world.service["secret"]
+    signed = [world.sign("secret/v1.0.0/model.json", key=key), world.sign("x", bucket=PHONES, key=key)]
+    write = world.post(f"upload/sign/{PHONES}/new", key=key).json["token"]
+    assert [world.get(url).status for url in signed] == [200, 200]
+    world.shop.make_anew("secret")
+    world.publish("secret")
+    world.service["secret"] = world.token("channel:secret:write")
+    world.later()
+    assert world.upload("x", b"of the new tenant", channel="secret").status == 200
+    assert [status(world.get(url)) for url in signed] == ["401", "401"]
+    assert status(world.ask("PUT", f"/storage/v1/object/upload/sign/{PHONES}/new?token={write}", b"evil")) == "401"
+    with world.database.read() as tx:
+        assert list(tx.scalars(select(objects.c.path))) == ["x"]
+
+
+def test_what_comes_slowly_is_not_written_into_a_later_channel_of_the_same_id(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = world.post(f"upload/sign/{PHONES}/x", key=world.service["secret"]).json["token"]
+    put_file = type(world.storage).put_file
+
+    def put_late(storage: Any, path: str, file: Any) -> None:
+        world.shop.make_anew("secret")
+        put_file(storage, path, file)
+
+    monkeypatch.setattr(type(world.storage), "put_file", put_late)
+    reply = world.ask("PUT", f"/storage/v1/object/upload/sign/{PHONES}/x?token={write}", b"evil")
+    assert status(reply) == "404"
+    with world.database.read() as tx:
+        assert tx.scalar(select(func.count()).select_from(objects)) == 0
 
 
 def test_nothing_that_was_uploaded_runs_in_a_browser(world: World) -> None:

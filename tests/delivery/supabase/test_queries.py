@@ -134,6 +134,12 @@ def test_an_order_has_several_columns() -> None:
     )
 
 
+def test_an_order_has_each_column_once_so_never_more_than_there_are() -> None:
+    assert len(parsed(order=",".join(COLUMNS)).order) == len(COLUMNS)
+    for order in ("id,id", 'id.desc,version,"id".asc.nullslast', ",".join(["version", "id"] * 1000)):
+        assert refusal(f"order={order}") == ("PGRST100", "order names a column twice: sort by each once", 400)
+
+
 def test_a_query_has_a_limit_and_an_offset() -> None:
     query = parsed(limit="10", offset="20")
     assert (query.limit, query.offset) == (10, 20)

@@ -59,6 +59,15 @@ def test_a_private_channel_shows_nothing_without_its_key(rows: World) -> None:
     assert versions(rows, "ck_default") == ["v1.0.0"]
 
 
+def test_an_order_without_end_is_refused_in_postgrests_way(rows: World) -> None:
+    reply = rows.select(f"order={','.join(['id'] * 3000)}", key="ck_T_1")
+    assert (reply.status, reply.json["code"]) == (400, "PGRST100")
+
+
+def test_a_token_of_the_whole_service_is_about_the_default_channel(rows: World) -> None:
+    assert versions(rows, rows.token("admin", "channel:T_1:read")) == ["v1.0.0"]
+
+
 def test_one_row_alone_is_an_object(rows: World) -> None:
     key = rows.service["T_1"]
     reply = rows.select("select=version&version=eq.v1.1.0", key=key, accept=ONE)

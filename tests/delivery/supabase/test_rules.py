@@ -6,7 +6,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shelfsight.access.rules import Caller
 from shelfsight.delivery.supabase import rules
 from shelfsight.delivery.supabase.listing import Place, cursor_of, folder_of, offset_of
 from shelfsight.delivery.supabase.rules import Call, PhoneName, StorageCall
@@ -84,24 +83,6 @@ def test_there_are_two_buckets() -> None:
     for bucket in ("", "models", "../ml-models", "ml-models\x00"):
         with pytest.raises(NotFoundError, match="Bucket not found"):
             rules.check_bucket(bucket)
-
-
-@pytest.mark.parametrize(
-    ("scopes", "channel", "wanted"),
-    [
-        ({"device"}, "T_1", "T_1"),
-        ({"channel:T_1:write"}, None, "T_1"),
-        ({"channel:T_1:write", "channel:T_1:read"}, None, "T_1"),
-        ({"channel:T_1:write", "channel:T_2:read"}, None, None),
-        ({"admin"}, None, None),
-        ({"admin", "channel:T_1:read"}, None, "T_1"),
-        (set(), None, None),
-    ],
-)
-def test_a_token_names_the_only_channel_that_it_is_about(
-    scopes: set[str], channel: str | None, wanted: str | None
-) -> None:
-    assert rules.channel_of(Caller(actor="x", scopes=frozenset(scopes), channel=channel)) == wanted
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, assert_never
 
-from shelfsight.access.rules import DEVICE_SCOPE, readable_channels
 from shelfsight.bundle.documents import VERSION_PATTERN
 from shelfsight.catalog.rules import CHANNEL_PATTERN
 from shelfsight.registry import layout
@@ -18,7 +17,6 @@ from shelfsight.rollout.rules import EVERYBODY_BP, Platform, Tier, is_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from shelfsight.access.rules import Caller
     from shelfsight.registry.rules import Version
     from shelfsight.rollout.rules import Assignment, Offer
 
@@ -107,14 +105,6 @@ def _tokens(apikey: bytes, authorization: bytes) -> tuple[bytes, ...]:
     bearer = authorization[7:] if authorization[:7].lower() == b"bearer " else b""
     given = (apikey.strip(), bearer.strip())
     return tuple(dict.fromkeys(token for token in given if 0 < len(token) <= _LONGEST_TOKEN_BYTES))
-
-
-def channel_named_by(caller: Caller) -> str | None:
-    """Return the channel that a token names: that of a device, or the only one that a program may read."""
-    if DEVICE_SCOPE in caller.scopes:
-        return caller.channel
-    readable = readable_channels(caller)
-    return next(iter(readable)) if readable is not None and len(readable) == 1 else None
 
 
 def channel_in(path: str) -> str | None:

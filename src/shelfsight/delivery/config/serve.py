@@ -17,9 +17,9 @@ from shelfsight.delivery.config.callers import Callers, TooOften, is_key
 from shelfsight.delivery.config.keep import Keeper
 from shelfsight.delivery.config.looks import Looks
 from shelfsight.delivery.config.prepare import Preparer
-from shelfsight.delivery.config.rules import FUNCTION_PATH, channel_in, channel_named_by, read_headers
+from shelfsight.delivery.config.rules import FUNCTION_PATH, channel_in, read_headers
 from shelfsight.delivery.memory import Memory
-from shelfsight.delivery.rules import parse_etags
+from shelfsight.delivery.rules import channel_named_by, parse_etags
 from shelfsight.errors import UnavailableError
 from shelfsight.settings import ASSETS_URL
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from string import Template
 from typing import TYPE_CHECKING
 
 from shelfsight.catalog.rules import CHANNEL_PATTERN
 from shelfsight.delivery.config.replies import ALLOWED_HEADERS, PUBLIC
 from shelfsight.delivery.config.rules import FUNCTION_PATH
 from shelfsight.delivery.rules import NO_MODEL
+from shelfsight.errors import UsageError
 from shelfsight.rollout.rules import Platform, Tier
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 NGINX_MAPS = "nginx/maps.conf"
 NGINX_KEYS = "nginx/keys.map"
 NGINX_LOCATIONS = "nginx/locations.conf"
 _ASK = "asked-of-the-server"  # no file ever has this name
-_KEY_SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+_KEY = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
+_FOLDER = re.compile(r"/[A-Za-z0-9._/@+-]*", re.ASCII)
+_SERVER = re.compile(r"([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}", re.ASCII)
 
 
 def config_folder(channel: str) -> str:
@@ -39,8 +44,36 @@ def is_config_file(name: str) -> bool:
 
 def keys_map(channel_by_key: Mapping[str, str]) -> str:
     """Return nginx's map from public keys to channels. Keys that nginx could misread are left to the server."""
-    lines = [f'"{key}" "{one}";' for key, one in sorted(channel_by_key.items()) if key and set(key) <= _KEY_SAFE]
+    lines = [f'"{key}" "{one}";' for key, one in sorted(channel_by_key.items()) if _KEY.fullmatch(key)]
     return "\n".join(["# Public key and channel; written by `shelfsight export-static`.", *lines, ""])
+
+
+def check_folder(folder: str) -> str:
+    """Return `folder`, which stands in nginx's configuration as it is.
+
+    Raises:
+        UsageError: nginx would read it as something else.
+    """
+    if not _FOLDER.fullmatch(folder):
+        raise UsageError(f"nginx cannot be told of {folder[:200]!r}: use letters, digits and . _ / @ + - for --out")
+    return folder
+
+
+def check_server(server: str | None) -> str | None:
+    """Return host and port, which stand there, too; None is none.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if server is not None and not _SERVER.fullmatch(server):
+        raise UsageError(f"--server {server[:80]!r} is no host and port: write it as 127.0.0.1:8000")
+    return server
+
+
+class _Nginx(Template):
+    """A part of nginx's configuration, which has `$` and `@` of its own: what is filled in is `%{name}`."""
+
+    delimiter = "%"
 
 
 def maps(folder: str, channels: int, server: str | None) -> str:
@@ -51,43 +84,17 @@ def maps(folder: str, channels: int, server: str | None) -> str:
         channels: how many keys there are, which nginx makes room for.
         server: host and port of the server, which answers what files cannot; None without one.
     """
-    room = max(2048, 1 << (channels * 2).bit_length())
-    platforms = _map("$http_x_app_platform", "$shelfsight_platform", Platform.UNIVERSAL, tuple(Platform))
-    tiers = _map("$http_x_device_tier", "$shelfsight_tier", Tier.ANY, tuple(Tier))
-    return f"""# Include in nginx's `http` block; written by `shelfsight export-static`.
-map_hash_max_size {room};
-map_hash_bucket_size 128;
-{platforms}{tiers}map "$shelfsight_platform.$shelfsight_tier" $shelfsight_form {{
-  default ".$shelfsight_platform.$shelfsight_tier";
-  "{Platform.UNIVERSAL}.{Tier.ANY}" "";
-}}
-map $http_authorization $shelfsight_bearer {{
-  default "";
-  "~*^bearer +(?<shelfsight_token>[^ ]+) *$" $shelfsight_token;
-}}
-map $http_apikey $shelfsight_key {{
-  default $http_apikey;
-  "" $shelfsight_bearer;
-}}
-map $shelfsight_key $shelfsight_channel {{
-  default "{"default" if server is None else _ASK}";
-  "" "default";
-  include {folder}/{NGINX_KEYS};
-}}
-map $http_x_device_id $shelfsight_asked {{
-  default "{"" if server is None else f".{_ASK}"}";
-  "" "";
-}}
-{"" if server is None else _upstream(server)}"""
-
-
-def _map(header: str, variable: str, default: str, among: tuple[str, ...]) -> str:
-    lines = "".join(f'  "{name}" "{name}";\n' for name in among)
-    return f'map {header} {variable} {{\n  default "{default}";\n{lines}}}\n'
-
-
-def _upstream(server: str) -> str:
-    return f"upstream shelfsight {{\n  server {server};\n  keepalive 16;\n}}\n"
+    return _MAPS.substitute(
+        room=max(2048, 1 << (channels * 2).bit_length()),
+        universal=Platform.UNIVERSAL,
+        any=Tier.ANY,
+        platforms=_names(Platform),
+        tiers=_names(Tier),
+        without_key="default" if server is None else _ASK,
+        with_device="" if server is None else f".{_ASK}",
+        keys=f"{check_folder(folder)}/{NGINX_KEYS}",
+        upstream="" if server is None else _UPSTREAM.substitute(server=check_server(server)),
+    )
 
 
 def locations(folder: str, server: str | None) -> str:
@@ -96,18 +103,85 @@ def locations(folder: str, server: str | None) -> str:
     Args:
         folder, server: as in `maps`.
     """
-    channel = CHANNEL_PATTERN.removeprefix("^").removesuffix("$").replace("{", "{{").replace("}", "}}")
-    return f"""# Include in nginx's `server` block; written by `shelfsight export-static`.
-location = {FUNCTION_PATH} {{
-{_PREFLIGHT}  set $shelfsight_file /v1/channels/$shelfsight_channel/model-config$shelfsight_form$shelfsight_asked;
+    return _LOCATIONS.substitute(
+        function=FUNCTION_PATH,
+        channel=CHANNEL_PATTERN.removeprefix("^").removesuffix("$"),
+        folder=check_folder(folder),
+        preflight=_PREFLIGHT.substitute(headers=ALLOWED_HEADERS.decode()),
+        cors=_CORS,
+        kept=PUBLIC.decode(),
+        otherwise=_WITHOUT_SERVER if server is None else _WITH_SERVER,
+    )
+
+
+def _names(among: Iterable[str]) -> str:
+    return "\n".join(f'  "{name}" "{name}";' for name in among)
+
+
+_MAPS = _Nginx("""# Include in nginx's `http` block; written by `shelfsight export-static`.
+map_hash_max_size %{room};
+map_hash_bucket_size 128;
+map $http_x_app_platform $shelfsight_platform {
+  default "%{universal}";
+%{platforms}
+}
+map $http_x_device_tier $shelfsight_tier {
+  default "%{any}";
+%{tiers}
+}
+map "$shelfsight_platform.$shelfsight_tier" $shelfsight_form {
+  default ".$shelfsight_platform.$shelfsight_tier";
+  "%{universal}.%{any}" "";
+}
+map $http_authorization $shelfsight_bearer {
+  default "";
+  "~*^bearer +(?<shelfsight_token>[^ ]+) *$" $shelfsight_token;
+}
+map $http_apikey $shelfsight_key {
+  default $http_apikey;
+  "" $shelfsight_bearer;
+}
+map $shelfsight_key $shelfsight_channel {
+  default "%{without_key}";
+  "" "default";
+  include %{keys};
+}
+map $http_x_device_id $shelfsight_asked {
+  default "%{with_device}";
+  "" "";
+}
+%{upstream}""")
+
+_UPSTREAM = _Nginx("""upstream shelfsight {
+  server %{server};
+  keepalive 16;
+}
+""")
+
+_CORS = """  add_header Access-Control-Allow-Origin "*" always;
+  add_header Access-Control-Expose-Headers "ETag, Retry-After" always;"""
+
+_PREFLIGHT = _Nginx("""  if ($request_method = OPTIONS) {
+    add_header Access-Control-Allow-Origin "*";
+    add_header Access-Control-Allow-Methods "GET, HEAD, POST, OPTIONS";
+    add_header Access-Control-Allow-Headers "%{headers}";
+    add_header Access-Control-Max-Age "86400";
+    return 204;
+  }""")
+
+_LOCATIONS = _Nginx("""# Include in nginx's `server` block; written by `shelfsight export-static`.
+location = %{function} {
+%{preflight}
+  set $shelfsight_file /v1/channels/$shelfsight_channel/model-config$shelfsight_form$shelfsight_asked;
   rewrite ^ /shelfsight-configs$shelfsight_file last;
-}}
-location ~ "^/v1/channels/{channel.format()}/model-config$" {{
-{_PREFLIGHT}  rewrite ^ /shelfsight-configs$uri$shelfsight_form$shelfsight_asked last;
-}}
-location ^~ /shelfsight-configs/ {{
+}
+location ~ "^/v1/channels/%{channel}/model-config$" {
+%{preflight}
+  rewrite ^ /shelfsight-configs$uri$shelfsight_form$shelfsight_asked last;
+}
+location ^~ /shelfsight-configs/ {
   internal;
-  alias {folder}/;
+  alias %{folder}/;
   default_type application/json;
   etag on;
   if_modified_since off;
@@ -115,30 +189,21 @@ location ^~ /shelfsight-configs/ {{
   recursive_error_pages on;
   error_page 405 =200 $uri; # a POST, which is answered as a GET
   error_page 404 = @shelfsight;
-{_CORS}  add_header Cache-Control "{PUBLIC.decode()}" always;
+%{cors}
+  add_header Cache-Control "%{kept}" always;
   add_header Vary "X-App-Platform, X-Device-Tier, X-Device-Id, apikey, Authorization" always;
   add_header X-Content-Type-Options "nosniff" always;
-}}
-{_WITHOUT_SERVER if server is None else _WITH_SERVER}"""
+}
+%{otherwise}""")
 
-
-_CORS = """  add_header Access-Control-Allow-Origin "*" always;
-  add_header Access-Control-Expose-Headers "ETag, Retry-After" always;
-"""
-_PREFLIGHT = f"""  if ($request_method = OPTIONS) {{
-    add_header Access-Control-Allow-Origin "*";
-    add_header Access-Control-Allow-Methods "GET, HEAD, POST, OPTIONS";
-    add_header Access-Control-Allow-Headers "{ALLOWED_HEADERS.decode()}";
-    add_header Access-Control-Max-Age "86400";
-    return 204;
-  }}
-"""
-_WITHOUT_SERVER = f"""location @shelfsight {{
+_WITHOUT_SERVER = _Nginx("""location @shelfsight {
   default_type application/json;
-{_CORS}  add_header Cache-Control "no-store" always;
-  return 404 '{{"error": "{NO_MODEL}"}}';
-}}
-"""
+%{cors}
+  add_header Cache-Control "no-store" always;
+  return 404 '{"error": "%{no_model}"}';
+}
+""").substitute(cors=_CORS, no_model=NO_MODEL)
+
 _WITH_SERVER = """# What files cannot say: configs of private channels, and those for a device that says its id.
 location @shelfsight {
   proxy_pass http://shelfsight$request_uri;

@@ -157,7 +157,7 @@ def parse_query(query: bytes) -> Query:
     return Query(
         columns=_columns(once.get("select", "*")),
         where=where,
-        order=tuple(_order(term) for term in _split(once.get("order", "")) if term),
+        order=_orders(once.get("order", "")),
         offset=_count("offset", once.get("offset", "0")),
         limit=_count("limit", once["limit"]) if "limit" in once else None,
     )
@@ -194,6 +194,14 @@ def _column(name: str) -> str:
 
 
 _ORDERED = re.compile(r"(?P<column>.+?)(?:\.(?P<way>asc|desc))?(?:\.nulls(?P<nulls>first|last))?", re.ASCII)
+
+
+def _orders(text: str) -> tuple[Order, ...]:
+    """Return the columns to sort by, each once; so there are never more than the table has."""
+    orders = tuple(_order(term) for term in _split(text) if term)
+    if len({order.column for order in orders}) < len(orders):
+        raise QueryError("order names a column twice: sort by each once", _PARSING)
+    return orders
 
 
 def _order(term: str) -> Order:

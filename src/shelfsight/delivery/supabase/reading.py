@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shelfsight.access.url_tokens import Grant, Use
+from shelfsight.access.url_tokens import Use
 from shelfsight.delivery.answers import Answer
 from shelfsight.delivery.downloads import ANONYMOUS, Source
 from shelfsight.delivery.grants import check_blob, check_file, granted_version
@@ -21,7 +21,7 @@ from shelfsight.delivery.supabase.rules import NO_OBJECT, PHONES, PRIVATE, sent_
 from shelfsight.errors import AccessError, NotFoundError
 
 if TYPE_CHECKING:
-    from shelfsight.access.url_tokens import SignedGrant
+    from shelfsight.access.url_tokens import Grant, SignedGrant
     from shelfsight.delivery.answers import Headers, StreamedAnswer
     from shelfsight.delivery.lookups import Lookups
     from shelfsight.delivery.published import Published
@@ -63,8 +63,7 @@ async def admit_signed(found: FoundObject, signed: SignedGrant, lookups: Lookups
         AccessError: it is for another one.
     """
     grant = signed.grant
-    exact = Grant(channel=grant.channel, bucket=found.bucket, path=found.path, use=Use.FILE)
-    if grant != exact:
+    if (grant.bucket, grant.path, grant.use) != (found.bucket, found.path, Use.FILE):
         await _check_version_grant(grant, found, lookups)
     if found.policy.private and grant.channel not in {one.id for one in found.seen_by}:
         raise AccessError("this signed URL is of another channel")

@@ -5,17 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from shelfsight.access.rules import DEVICE_SCOPE, Right, parse_scope
 from shelfsight.bundle.documents import VERSION_PATTERN, description_name
 from shelfsight.catalog.rules import CHANNEL_PATTERN
 from shelfsight.errors import NotFoundError, UsageError
 from shelfsight.registry.layout import ROOT, phone_file
-
-if TYPE_CHECKING:
-    from shelfsight.access.rules import Caller
 
 STORAGE_PREFIX = "/storage/v1/"
 MODELS = ROOT
@@ -160,14 +155,6 @@ def check_bucket(bucket: str) -> str:
     if bucket not in BUCKETS:
         raise NotFoundError(NO_BUCKET)
     return bucket
-
-
-def channel_of(caller: Caller) -> str | None:
-    """Return the one channel that a token is about, None if it is about none, or several."""
-    if DEVICE_SCOPE in caller.scopes:
-        return caller.channel
-    named = {channel for right, channel in map(parse_scope, caller.scopes) if right is not Right.ADMIN}
-    return named.pop() if len(named) == 1 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,7 +60,14 @@ class Signing:
 
     async def upload(self, call: StorageCall, visitor: Visitor, *, replace: bool) -> tuple[str, str]:
         """Return a URL to which one object can be sent within two hours, and the token in it."""
-        grant = Grant(channel=visitor.channel.id, bucket=call.bucket, path=call.path, use=Use.UPLOAD, upsert=replace)
+        grant = Grant(
+            channel=visitor.channel.id,
+            made_at=visitor.channel.created_at,
+            bucket=call.bucket,
+            path=call.path,
+            use=Use.UPLOAD,
+            upsert=replace,
+        )
         expires_at = expiry(_UPLOAD_WITHIN_S, now=datetime.now(UTC))
         token = issue(await self._secret(), grant, expires_at=expires_at)
         return f"/object/upload/sign/{call.bucket}/{call.path}?token={token}", token
@@ -82,14 +89,18 @@ class Signing:
             version = wanted.version or await self._lookups.latest(wanted.channel)
             if version is None:
                 raise NotFoundError(NO_OBJECT)
-            exact = file_grant(wanted.channel, version, wanted.name)
-            whole = version_grant(wanted.channel, version)
+            (owner,) = found.seen_by
+            exact = file_grant(owner, version, wanted.name)
+            whole = version_grant(owner, version)
             return exact.path, whole if loads_others(wanted.name) else exact
-        channel = visitor.channel.id
+        channel = visitor.channel
         if wanted is not None:
-            seeing = (one.id for one in found.seen_by if visitor.may(Right.DEVICE, one.id))
+            seeing = (one for one in found.seen_by if visitor.may(Right.DEVICE, one.id))
             channel = next(seeing, channel)
-        return found.path, Grant(channel=channel, bucket=found.bucket, path=found.path, use=Use.FILE)
+        grant = Grant(
+            channel=channel.id, made_at=channel.created_at, bucket=found.bucket, path=found.path, use=Use.FILE
+        )
+        return found.path, grant
 
     async def _secret(self) -> UrlSecret:
         secrets = await asyncio.to_thread(url_secrets, self._database)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from shelfsight.delivery.grants import check_channel
 from shelfsight.delivery.rules import query_value
 from shelfsight.delivery.supabase import documents
 from shelfsight.delivery.supabase.answers import document
@@ -31,9 +32,11 @@ from shelfsight.errors import AccessError, ConflictError, NotFoundError, UsageEr
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from shelfsight.access.url_tokens import SignedGrant
     from shelfsight.database.engine import Database
     from shelfsight.delivery.answers import Answer, StreamedAnswer
     from shelfsight.delivery.published import Published
+    from shelfsight.delivery.store import ServedChannel
     from shelfsight.delivery.supabase.buckets import Buckets
     from shelfsight.delivery.supabase.documents import SortBy
     from shelfsight.delivery.supabase.found import FoundObject
@@ -134,13 +137,19 @@ class StorageApi:
         return await answer(self._published, found, admit(found, visitor), request.asked)
 
     async def _signed(self, request: WireRequest, call: StorageCall) -> Answer | StreamedAnswer:
+        signed, channel = await self._signed_for(request)
+        found = await self._buckets.find(channel, check_bucket(call.bucket), call.path)
+        admitted = await admit_signed(found, signed, self._published.lookups)
+        return await answer(self._published, found, admitted, request.asked)
+
+    async def _signed_for(self, request: WireRequest) -> tuple[SignedGrant, ServedChannel]:
+        """Return what the signed URL of a request grants, and of which channel."""
         signed = await self._visitors.signed(_token(request), request)
         channel = await self._published.lookups.channel(signed.grant.channel)
         if channel is None:
             raise NotFoundError(NO_BUCKET)
-        found = await self._buckets.find(channel, check_bucket(call.bucket), call.path)
-        admitted = await admit_signed(found, signed, self._published.lookups)
-        return await answer(self._published, found, admitted, request.asked)
+        check_channel(signed.grant, [channel])
+        return signed, channel
 
     async def _info(self, _request: WireRequest, call: StorageCall, visitor: Visitor) -> Answer:
         found = await self._find(call, visitor)
@@ -184,9 +193,9 @@ class StorageApi:
         return document({"Id": row.id, "Key": f"{row.bucket}/{row.path}"})
 
     async def _upload_signed(self, request: WireRequest, call: StorageCall) -> Answer:
-        signed = await self._visitors.signed(_token(request), request)
+        signed, channel = await self._signed_for(request)
         grant = self._signing.check_upload(signed.grant, call)
-        by = Writer(actor=signed.actor, channel=grant.channel, address=request.asked.address)
+        by = Writer(actor=signed.actor, channel=channel.id, made_at=channel.created_at, address=request.asked.address)
         row = await self._uploads.keep(request, by, call.bucket, call.path, replace=grant.upsert)
         return document({"Id": row.id, "Key": f"{row.bucket}/{row.path}"})
 
@@ -271,7 +280,8 @@ class StorageApi:
 
 
 def _writer(request: WireRequest, visitor: Visitor) -> Writer:
-    return Writer(actor=visitor.actor, channel=visitor.channel.id, address=request.asked.address)
+    channel = visitor.channel
+    return Writer(actor=visitor.actor, channel=channel.id, made_at=channel.created_at, address=request.asked.address)
 
 
 def _replaces(request: WireRequest) -> bool:

@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writer:
-    """Who writes into which channel, as audits show it."""
+    """Who writes into which channel, as audits show it; `made_at` is when that channel was made."""
 
     actor: str
     channel: str
+    made_at: datetime
     address: str | None
 
 
@@ -66,7 +67,8 @@ class Uploads:
         """Take the object that a request sends, and return it once it is kept.
 
         Raises:
-            NotFoundError, AccessError, UsageError, ConflictError: as `check_free`, and `received`.
+            NotFoundError, AccessError, UsageError, ConflictError: as `check_free`, and `received`; or the channel was
+                deleted while the object came.
             TooLargeError: it is larger than 50 MiB.
             StorageError: there is no room for it.
             ClientDisconnect: the sender has gone.
@@ -137,6 +139,7 @@ class Uploads:
         place = layout.object_file(new.channel, new.content.sha256)
         self._storage.put_file(place, upload.file)  # before there is a row: no row is ever without its bytes
         with self._database.write(actor=by.actor) as tx:
+            objects.lock_made(tx, by.channel, by.made_at)  # the object may have been hours on its way
             row = objects.put(tx, new, replace=replace)
             _record(tx, by, "object_uploaded", row, size_bytes=new.content.size_bytes)
         if not self._storage.exists(place):  # the clean-up came in between, and had not seen the row

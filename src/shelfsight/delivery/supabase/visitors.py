@@ -10,8 +10,8 @@ from shelfsight.access.rules import NOBODY, Right, may, split_token
 from shelfsight.access.url_tokens import check_not_expired, is_url_token
 from shelfsight.catalog.rules import DEFAULT_CHANNEL
 from shelfsight.delivery.gate import too_often
-from shelfsight.delivery.rules import bearer_tokens
-from shelfsight.delivery.supabase.rules import PRIVATE, channel_of
+from shelfsight.delivery.rules import bearer_tokens, channel_named_by
+from shelfsight.delivery.supabase.rules import PRIVATE
 from shelfsight.errors import AccessError, AuthenticationError, NotFoundError
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Visitors:
         tokens = bearer_tokens(asked.headers.get(b"authorization"), asked.headers.get(b"apikey"), b"")
         found = [await self._caller(token, asked) for token in tokens if not is_url_token(token)]
         callers = tuple(caller for caller in found if caller is not None)
-        named = next((name for name in map(channel_of, callers) if name is not None), DEFAULT_CHANNEL)
+        named = next((name for name in map(channel_named_by, callers) if name is not None), DEFAULT_CHANNEL)
         channel = await self._lookups.channel(named)
         if channel is None:
             raise NotFoundError(f"there is no channel {named}")

@@ -53,6 +53,17 @@ def find(tx: Connection, channel: str, bucket: str, path: str) -> ObjectRow | No
     return None if row is None else _object(row)
 
 
+def lock_made(tx: Connection, channel: str, made_at: datetime) -> None:
+    """Keep everybody else from writing to a channel that was made then, until the transaction ends.
+
+    Raises:
+        NotFoundError: it is gone, whether or not there is another of its id.
+    """
+    lock(tx, channel)
+    if channel_created_at(tx, channel) != made_at:
+        raise NotFoundError(f"channel {channel!r} was deleted, and another made: ask for its keys")
+
+
 def put(tx: Connection, new: ObjectRow, *, replace: bool) -> ObjectRow:
     """Write an object, and return it as it is then: one that is replaced keeps its id and its age.
 
