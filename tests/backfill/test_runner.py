@@ -15,8 +15,8 @@ import pytest
 from shelfsight.backfill.checkpoints import Claim, Written
 from shelfsight.backfill.checkpoints.sql import SqlCheckpoints
 from shelfsight.backfill.report import record_facts
-from shelfsight.backfill.rules import Checkpoint, Pace, Refused
-from shelfsight.backfill.runner import Runner, Terms, document_name
+from shelfsight.backfill.rules import Checkpoint, Pace, Refused, document_name
+from shelfsight.backfill.runner import Runner, Terms
 from shelfsight.backfill.stop import Stop
 from shelfsight.backfill.work import Done, Findings, Page, Plan
 from shelfsight.errors import ConflictError, UnavailableError

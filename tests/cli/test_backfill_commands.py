@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from tests.backfill.inventory.shop import fill, open_shop, settings_of
-from tests.backfill.typesense_server import API_KEY, typesense_server
+from tests.backfill.typesense_server import API_KEY, Fault, typesense_server
 from tests.cli import command
 from tests.cli.command import run, run_here, started
 
@@ -151,7 +151,8 @@ def test_without_room_for_the_checkpoint_nothing_is_begun(
 def test_pause_status_and_resume_work_from_elsewhere(shop: Shop, tmp_path: Path) -> None:
     place = variables(shop, tmp_path, SLEEP_BETWEEN_BATCHES="0.05", BATCH_SIZE="1")
     nothing = run("backfill", "pause", "inventory-fields", **place)
-    assert (nothing.returncode, "it has never run" in nothing.stderr) == (1, True)
+    assert (nothing.returncode, "there is no checkpoint of inventory-fields in " in nothing.stderr) == (1, True)
+    assert "it has never run" in nothing.stderr
     with started(*COMMAND, **place) as process:
         assert process.stderr is not None
         for line in process.stderr:
@@ -167,4 +168,63 @@ def test_pause_status_and_resume_work_from_elsewhere(shop: Shop, tmp_path: Path)
         assert run("backfill", "resume", "inventory-fields", **place).returncode == 0
         process.communicate(timeout=60)
     assert process.returncode == 0
+    assert shop.is_done()
+
+
+@pytest.mark.parametrize("command", ["status", "pause", "resume"])
+def test_where_nothing_has_run_nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = run_here("backfill", command, "inventory-fields")
+    assert ended.returncode == 1
+    assert f"no checkpoint of inventory-fields in {tmp_path / 'shelfsight-data' / 'backfill.db'}" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_without_checkpoints_gets_no_tables_by_looking(
+    shop: Shop, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgresql_url.replace("/postgres?", f"/{shop.settings.database}?")
+    monkeypatch.setenv("SHELFSIGHT_CHECKPOINT_URL", url)
+    assert "it has never run" in run_here("backfill", "status", "inventory-fields").stderr
+    assert "it has never run" in run_here("backfill", "pause", "inventory-fields").stderr
+    assert shop.do("SELECT to_regclass('shelfsight_backfill_checkpoints')") == [(None,)]
+
+
+@pytest.mark.parametrize("command", ["status", "pause", "resume"])
+def test_a_backfill_that_there_is_not_is_refused_with_those_that_there_are(command: str) -> None:
+    ended = run_here("backfill", command, "foo")
+    assert ended.returncode == 2
+    assert "no backfill is called foo: there are inventory-fields and channel-id" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "instead"),
+    [
+        ("status", "`shelfsight backfill channel-id --verify` says how far it is"),
+        ("pause", "stop it with Ctrl-C, and give the same command again to go on"),
+        ("resume", "`shelfsight backfill channel-id` goes on where it was"),
+    ],
+)
+def test_channel_id_is_in_its_database_alone(command: str, instead: str) -> None:
+    ended = run_here("backfill", command, "channel-id")
+    assert ended.returncode == 2
+    assert f"channel-id keeps no checkpoint, its state is the shop's database itself: {instead}" in ended.stderr
+
+
+@pytest.mark.parametrize("option", ["--plan", "--dry-run", "--json"])
+def test_a_search_that_is_away_is_told_at_once_and_given_up_in_time(shop: Shop, tmp_path: Path, option: str) -> None:
+    away = variables(shop, tmp_path, TYPESENSE_PORT="9")
+    ended = run(*COMMAND, option, "--give-up-after", "0.3", **away)
+    first, *_, last = ended.stderr.splitlines()
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert first.startswith("Typesense at 127.0.0.1:9 cannot be reached: ")
+    assert "; trying again in 0.3 s" in first
+    assert last.startswith("Error: Typesense at 127.0.0.1:9 cannot be reached: ")
+
+
+def test_a_search_that_lags_is_told_and_waited_for(shop: Shop, tmp_path: Path) -> None:
+    shop.typesense.fail_next(Fault.LAGGING, "import", times=1)
+    ended = run(*COMMAND, **variables(shop, tmp_path))
+    assert ended.returncode == 0, ended.stderr
+    assert "answers 503: Not Ready or Lagging; trying again in 0.5 s" in ended.stderr
     assert shop.is_done()

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from shelfsight.backfill.checkpoints import taken_over
+from shelfsight.backfill.rules import backfill_of
 from shelfsight.beside import beside
 from shelfsight.errors import ConflictError, UnavailableError
 from shelfsight.registry.holder import is_dead, this_process
@@ -129,6 +130,7 @@ def held(checkpoints: Checkpoints, name: str, *, stop: Stop, tell: Tell, lasts_s
 
 def _claimed(checkpoints: Checkpoints, name: str, stop: Stop, tell: Tell, lasts_s: float) -> Claim:
     seen: tuple[int, datetime | None] | None = None
+    backfill = backfill_of(name)
     while True:
         found = checkpoints.read(name)
         claim = checkpoints.claim(name, this_process(), lasts_s=lasts_s, instead_of=_dead(found))
@@ -137,9 +139,9 @@ def _claimed(checkpoints: Checkpoints, name: str, stop: Stop, tell: Tell, lasts_
         if found is not None and found.is_held:
             sign = (found.token, found.expires_at)
             if seen is None:
-                tell(f"{name} is held by {_who(found)}: taking over unless it shows a sign of life")
+                tell(f"{backfill} is held by {_who(found)}: taking over unless it shows a sign of life")
             elif sign != seen:
-                raise ConflictError(f"{name} is being worked on by {_who(found)}: stop that one first")
+                raise ConflictError(f"{backfill} is being worked on by {_who(found)}: stop that one first")
             seen = sign
         stop.sleep(_LOOKS_EVERY_S)
 

@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
+_SHORTEST_WAIT_S = 0.01
 
 
 class Watch(Protocol):
@@ -32,7 +33,7 @@ class Watch(Protocol):
 
 
 class Patience:
-    """How long to go on trying.
+    """How long to go on trying, from the first time that something does not answer; each time is told.
 
     Attributes:
         waits: so often something had to be tried again, up to now.
@@ -45,23 +46,29 @@ class Patience:
         self._seconds = seconds
         self.waits = 0
 
-    def __call__(self, action: Callable[[], T]) -> T:
+    def __call__(self, action: Callable[[], T], *, unless: type[Exception] | tuple[()] = ()) -> T:
         """Return what the action does.
+
+        Args:
+            unless: an error that is raised at once.
 
         Raises:
             UnavailableError: something has not answered for longer than the patience.
             EndAskedError: somebody asked for the end while it waited.
         """
-        wait_s, ends_at = _FIRST_WAIT_S, 0.0
+        next_s, ends_at = _FIRST_WAIT_S, 0.0
         while True:
             try:
                 return action()
+            except unless:
+                raise
             except UnavailableError as exc:
                 now = time.monotonic()
                 ends_at = ends_at or now + self._seconds
-                if now + wait_s > ends_at:
+                wait_s = min(next_s, ends_at - now)
+                if wait_s < _SHORTEST_WAIT_S:
                     raise
-                self._watch.tell(f"{exc}; trying again in {wait_s:g} s")
+                self._watch.tell(f"{exc}; trying again in {wait_s:.2g} s")
             self.waits += 1
             self._stop.sleep(wait_s)
-            wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+            next_s = min(next_s * 2, _LONGEST_WAIT_S)

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shelfsight.backfill.rules import document_of, spoken
+from shelfsight.backfill.rules import document_of, spoken, titled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,4 +130,4 @@ def _shown(name: str, value: int | str) -> str:
 
 
 def _title(name: str) -> str:
-    return name.replace("_", " ").capitalize()
+    return titled(name.replace("_", " "))

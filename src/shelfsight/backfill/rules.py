@@ -22,6 +22,7 @@ _NEAR = 0.8
 _FIRST_REST_S = 0.5
 _LONGEST_REST_S = 30.0
 
+_PREFIX = "backfill_"
 _OWN = {"_id", "phase", "state", "started_at", "updated_at", "finished_at", "worked_s"}
 _LEASE = {"lease", "paused_by"}
 _FINISHED = "finished"
@@ -91,6 +92,16 @@ class Record:
     is_held: bool = False
     expires_at: datetime | None = None
     paused_by: str | None = None
+
+
+def document_name(backfill: str) -> str:
+    """Return the name of a backfill's checkpoint: `backfill_inventory_fields`."""
+    return f"{_PREFIX}{backfill.replace('-', '_')}"
+
+
+def backfill_of(document: str) -> str:
+    """Return what people call the backfill whose checkpoint has that name: `inventory-fields`."""
+    return document.removeprefix(_PREFIX).replace("_", "-")
 
 
 def document_of(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -182,6 +193,11 @@ def spoken(seconds: float) -> str:
     if whole >= 3600:
         return f"{whole // 3600} h {whole % 3600 // 60} min"
     return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
+
+
+def titled(name: str) -> str:
+    """Return a name as it begins a line; what else is large in it stays so."""
+    return name[:1].upper() + name[1:]
 
 
 def _bounded(size: int) -> int:

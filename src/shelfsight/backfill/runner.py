@@ -10,9 +10,9 @@ from shelfsight.backfill.lease import LASTS_S, held
 from shelfsight.backfill.patience import Patience
 from shelfsight.backfill.pipeline import Crew, Pipeline
 from shelfsight.backfill.report import Report
-from shelfsight.backfill.rules import Checkpoint
+from shelfsight.backfill.rules import Checkpoint, document_name
 from shelfsight.backfill.stop import EndAskedError
-from shelfsight.errors import ConflictError
+from shelfsight.errors import ConflictError, DatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 
 _MENDS_MOST = 3
 """So often what was found open is mended; a shop at work changes things again meanwhile."""
-
-
-def document_name(backfill: str) -> str:
-    """Return the name of a backfill's checkpoint: `backfill_inventory_fields`."""
-    return f"backfill_{backfill.replace('-', '_')}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,17 +72,20 @@ class Runner:
         """
         found = self._checkpoints.read(self._name)
         if found is not None and found.checkpoint.is_alien and not reset:
-            raise ConflictError(f"the checkpoint {self._name} was written by something else: start over with --reset")
+            raise ConflictError(
+                f"the checkpoint of {self._backfill.name} was written by something else: start over with --reset"
+            )
         if found is not None and found.checkpoint.is_finished and not reset and not retry:
             return replace(self._report(found.checkpoint), did_nothing=True)
-        self._backfill.check()
         lease = held(
             self._checkpoints, self._name, stop=self._stop, tell=self._watch.tell, lasts_s=self._terms.lasts_s
         )
         try:
+            # A database that lets nobody in is a wrong setting rather than one that is away: that is said at once.
+            self._patience(self._backfill.check, unless=DatabaseError)
             with lease as mine:
                 return self._under(mine, reset=reset, retry=retry)
-        except EndAskedError:  # while it waited for the lease, or for the store
+        except EndAskedError:  # while it waited for the other side, the lease, or the store
             found = self._checkpoints.read(self._name)
             return self._report(Checkpoint(name=self._name) if found is None else found.checkpoint)
 
@@ -98,8 +96,8 @@ class Runner:
         journal = Journal(lease, fresh if reset or found is None else found.checkpoint, self._patience)
         refused = self._checkpoints.refused(self._name)
         journal.save(accepted=refused if reset else ())
-        self._backfill.prepare()
         try:
+            self._patience(self._backfill.prepare)
             if not journal.checkpoint.is_finished:
                 self._phases(journal)
             if retry and not reset:

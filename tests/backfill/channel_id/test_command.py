@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.backfill.channel_id.shop import PURCHASES, ask, expected, found, run_sql, structure
-from tests.cli.command import run
+from tests.cli.command import run, run_here
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,6 +65,62 @@ def test_verifying_exits_badly_until_everything_is_valid(shop_url: str) -> None:
 
     assert (before.returncode, after.returncode) == (1, 0)
     assert json.loads(before.stdout)["open"]["valid index of stock_purchase"] == 1
+
+
+def _facts(printed: str) -> dict[str, str]:
+    return dict(line.split("\t") for line in printed.splitlines())
+
+
+def test_verifying_says_of_each_thing_whether_it_is_there(shop_url: str) -> None:
+    run(*COMMAND, "--database-url", shop_url)
+    complete = run(*COMMAND, "--verify", "--database-url", shop_url)
+    run_sql(
+        shop_url,
+        'ALTER TABLE purchase_payment ALTER "channelId" DROP NOT NULL',
+        'UPDATE purchase_payment SET "channelId" = NULL WHERE id = 3',
+        'DROP INDEX "IDX_stock_purchase_channel"',
+    )
+    broken = run(*COMMAND, "--verify", "--database-url", shop_url)
+
+    facts = _facts(complete.stdout)
+    assert complete.returncode == 0
+    assert facts["Rows of stock_purchase"] == f"{PURCHASES}, each with a channel"
+    parts = ("NOT NULL", "Valid foreign key", "Valid index")
+    assert {facts[f"{part} on purchase_payment"] for part in parts} == {"there"}
+    assert complete.stdout.splitlines()[-1] == "State\tComplete"
+    facts = _facts(broken.stdout)
+    assert broken.returncode == 1
+    assert facts["Rows of purchase_payment"] == f"{PURCHASES + 1}, 1 of them without a channel"
+    assert [facts[f"{part} on purchase_payment"] for part in parts] == ["missing", "there", "there"]
+    assert broken.stdout.splitlines()[-1] == (
+        "State\tIncomplete: 3 things are missing: the channel of 1 row of purchase_payment, "
+        "NOT NULL on purchase_payment, valid index on stock_purchase"
+    )
+
+
+def test_a_rehearsal_says_what_is_there_now_and_what_the_ledger_knows(shop_url: str) -> None:
+    facts = _facts(run(*COMMAND, "--dry-run", "--database-url", shop_url).stdout)
+
+    assert facts["Rows of stock_purchase"] == f"{PURCHASES}, none with a channel"
+    assert facts["NOT NULL on stock_purchase"] == "missing"
+    assert facts["Rows of purchase_payment that the ledger knows"] == "1"
+    assert facts["State"].startswith("Incomplete: 12 things are missing: the channel of 301 rows of purchase_payment")
+
+
+def test_the_plan_counts_small_tables_that_were_never_analysed_and_guesses_at_no_large_one(
+    shop_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_sql(shop_url, "ANALYZE inventory_stock_adjustment")
+    counted = _facts(run(*COMMAND, "--plan", "--database-url", shop_url).stdout)
+    monkeypatch.setattr("shelfsight.backfill.channel_id.inspection._COUNTED_MOST", 0)
+    unknown = _facts(run_here(*COMMAND, "--plan", "--database-url", shop_url).stdout)
+
+    assert counted["stock_purchase"].startswith(f"{PURCHASES} rows, ")
+    assert counted["Expected time"] == "about 0 s"
+    assert unknown["stock_purchase"].startswith("rows unknown: run ANALYZE first, ")
+    assert unknown["inventory_stock_adjustment"].startswith("about 50 rows, ")
+    assert unknown["Expected time"] == "unknown: run ANALYZE first"
+    assert unknown["Expected growth"].endswith("of indexes unknown: run ANALYZE first")
 
 
 def test_triggers_and_columns_are_taken_away_on_request(shop_url: str) -> None:
@@ -160,7 +216,10 @@ def test_what_the_owner_may_not_do_or_see_is_one_sentence_before_anything_is_cha
         ({"DB_DATABASE": "none"}, 'database "none" does not exist'),
         ({"DB_USER": "nobody"}, 'role "nobody" does not exist'),
         ({"DB_HOST": "127.0.0.1", "DB_PORT": "9"}, "PostgreSQL cannot be used"),
-        ({"DB_PASSWORD": ""}, "DB_PASSWORD is not set"),
+        (
+            {"DB_DATABASE": ""},
+            "DB_DATABASE is not set: set it in the environment, or in .env; or give --database-url",
+        ),
     ],
 )
 def test_a_database_that_lets_nobody_in_is_one_sentence(shop_url: str, more: dict[str, str], sentence: str) -> None:
@@ -169,6 +228,12 @@ def test_a_database_that_lets_nobody_in_is_one_sentence(shop_url: str, more: dic
     assert ended.returncode in {1, 2}
     assert (sentence in ended.stderr, ended.stderr.count("\n")) == (True, 1)
     assert "unused" not in ended.stderr
+
+
+def test_a_server_that_asks_for_no_password_is_used_with_an_empty_one(shop_url: str) -> None:
+    ended = run(*COMMAND, "--plan", **_variables(shop_url, DB_PASSWORD=""))
+
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_a_wrong_password_is_one_sentence_without_it(shop_url: str, guarded: str) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from shelfsight.backfill.channel_id.rules import Kind, Mode, identifier, literal
 from shelfsight.backfill.channel_id.script import no_default
+from shelfsight.backfill.channel_id.standing import INDEX, KEY, NOT_NULL, empty_rows_of, lack_of, rows_of
 from shelfsight.backfill.channel_id.table import Table, channels_at, default_channel, ledger_at, tables
 from shelfsight.backfill.rules import spoken
 from shelfsight.backfill.work import Findings, Plan
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from shelfsight.backfill.channel_id.store import Shop
 
 _SHOWN = 20
+_COUNTED_MOST = 64_000_000
+"""Bytes of a table that is counted in a moment."""
+_UNKNOWN = "unknown: run ANALYZE first"
 _ROWS_PER_S = {Mode.TRANSACTIONAL: 190_000, Mode.ONLINE: 160_000}
 """Of the three tables together, as measured in docs/benchmarks.md; the time of a plan is no promise."""
 
@@ -92,14 +96,14 @@ def survey(shop: Shop, names: Names) -> Findings:
         total, empty = shop.rows(
             f"SELECT count(*), count(*) - count({f't.{table.column}' if has_column else 'NULL'}) FROM {table.at} t"
         )[0]
-        counts[f"rows of {table.name}"] = total
-        left[f"rows of {table.name} without a channel"] = empty
-        for what, is_there in (
-            ("NOT NULL", table.not_null),
-            ("valid foreign key", table.has_valid_key),
-            ("valid index", table.has_valid_index),
+        counts[rows_of(table.name)] = total
+        left[empty_rows_of(table.name)] = empty
+        for part, is_there in (
+            (NOT_NULL, table.not_null),
+            (KEY, table.has_valid_key),
+            (INDEX, table.has_valid_index),
         ):
-            left[f"{what} of {table.name}"] = 0 if shop.value(is_there) else 1
+            left[lack_of(part, table.name)] = 0 if shop.value(is_there) else 1
     return Findings(counts=counts, open=left)
 
 
@@ -112,11 +116,11 @@ def rehearse(shop: Shop, names: Names) -> tuple[Findings, list[str]]:
         entries = table.entries(f"t.{table.column} IS NULL" if has_column else "true")
         shop.run(f"DROP TABLE IF EXISTS pg_temp.{table.map}")
         shop.run(f"CREATE TEMPORARY TABLE {table.map} AS {entries}")
-        counts[f"rows of {table.name} that the ledger knows"] = shop.value(
+        counts[f"{rows_of(table.name)} that the ledger knows"] = shop.value(
             f"(SELECT count(*) FROM pg_temp.{table.map})"
         )
         if table.kind is Kind.PAYMENT:
-            counts[f"rows of {table.name} that have a purchase"] = _with_purchase(shop, table, has_column=has_column)
+            counts[f"{rows_of(table.name)} that have a purchase"] = _with_purchase(shop, table, has_column=has_column)
         warnings += conflict_warnings(shop, table)
     return Findings(counts=counts, open=findings.open), warnings
 
@@ -138,17 +142,16 @@ def conflict_warnings(shop: Shop, table: Table) -> list[str]:
 
 
 def plan(shop: Shop, names: Names, mode: Mode) -> Plan:
-    """Return what a run would do, by the server's own estimates."""
-    rows = size = 0
+    """Return what a run would do, by the server's own estimates; small tables that it has none of are counted."""
+    size = 0
+    rows: int | None = 0
     facts = []
     for table in tables(names):
-        count, size_bytes = shop.rows(
-            f"SELECT greatest(reltuples, 0)::bigint, pg_table_size(oid)::bigint FROM pg_class WHERE oid = {table.oid}"
-        )[0]
+        count, size_bytes, said = _extent(shop, table)
         is_done = "complete" if shop.value(table.is_complete) else "to be done"
-        facts.append((table.name, f"about {count:,} rows, {_megabytes(size_bytes)}, {is_done}"))
+        facts.append((table.name, f"{said}, {_megabytes(size_bytes)}, {is_done}"))
         if is_done != "complete":
-            rows, size = rows + count, size + size_bytes
+            rows, size = None if rows is None or count is None else rows + count, size + size_bytes
     if mode is Mode.ONLINE:
         locks = "each for a moment only (15 ms at most); pages of rows are locked for about 10 ms"
     else:
@@ -158,10 +161,27 @@ def plan(shop: Shop, names: Names, mode: Mode) -> Plan:
             *facts,
             ("Mode", mode.value),
             ("Locks", locks),
-            ("Expected time", f"about {spoken(rows / _ROWS_PER_S[mode])}"),
-            ("Expected growth", f"at most {_megabytes(size)} of tables, and {_megabytes(rows * 8)} of indexes"),
+            ("Expected time", _UNKNOWN if rows is None else f"about {spoken(rows / _ROWS_PER_S[mode])}"),
+            (
+                "Expected growth",
+                f"at most {_megabytes(size)} of tables, and "
+                + (f"of indexes {_UNKNOWN}" if rows is None else f"{_megabytes(rows * 8)} of indexes"),
+            ),
         ]
     )
+
+
+def _extent(shop: Shop, table: Table) -> tuple[int | None, int, str]:
+    """Return how many rows a table has, None = unknown, its bytes, and the rows in words."""
+    estimate, size_bytes = shop.rows(
+        f"SELECT reltuples::bigint, pg_table_size(oid)::bigint FROM pg_class WHERE oid = {table.oid}"
+    )[0]
+    if estimate > 0:  # of a table that was never analysed it is -1, of an old server 0
+        return estimate, size_bytes, f"about {estimate:,} rows"
+    if size_bytes > _COUNTED_MOST:
+        return None, size_bytes, f"rows {_UNKNOWN}"
+    count: int = shop.value(f"(SELECT count(*) FROM {table.at})")
+    return count, size_bytes, f"{count:,} rows"
 
 
 def _with_purchase(shop: Shop, table: Table, *, has_column: bool) -> int:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from shelfsight.errors import ConflictError
+from shelfsight.backfill.rules import backfill_of
+from shelfsight.errors import ConflictError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,5 +89,11 @@ class Checkpoints(Protocol):
 def taken_over(name: str) -> ConflictError:
     """Return the error of who writes under a claim that is not its own any more."""
     return ConflictError(
-        f"another runner has taken over {name} while this one was stopped: nothing of this one was kept since then"
+        f"another runner has taken over {backfill_of(name)} while this one was stopped: "
+        "nothing of this one was kept since then"
     )
+
+
+def never_run(name: str, place: str) -> NotFoundError:
+    """Return the error of who asks for a checkpoint that is not kept in a store."""
+    return NotFoundError(f"there is no checkpoint of {backfill_of(name)} in {place}: it has never run")

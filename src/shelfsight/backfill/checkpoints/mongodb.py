@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pymongo import DeleteOne, ReplaceOne, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from shelfsight.backfill.checkpoints import Claim, taken_over
+from shelfsight.backfill.checkpoints import Claim, never_run, taken_over
 from shelfsight.backfill.rules import Record, Refused, checkpoint_of, document_of
-from shelfsight.errors import NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,7 +92,7 @@ class MongoCheckpoints:
         with self._mongo.translated():
             done = self._checkpoints.update_one({"_id": name}, {"$set": {"paused_by": by}})
         if not done.matched_count:
-            raise NotFoundError(f"there is no checkpoint of {name} in {self.place}: it has never run")
+            raise never_run(name, self.place)
 
     def refused(self, name: str) -> list[Refused]:
         """Return what could not be done."""

@@ -1,7 +1,8 @@
-"""The store of checkpoints that an address names."""
+"""The store of checkpoints that an address names, and whether it is there."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shelfsight.backfill.checkpoints.sql import SqlCheckpoints
@@ -9,6 +10,13 @@ from shelfsight.backfill.checkpoints.sql import SqlCheckpoints
 if TYPE_CHECKING:
     from shelfsight.backfill.checkpoints import Checkpoints
     from shelfsight.settings import CheckpointSettings
+
+
+def missing_file(settings: CheckpointSettings) -> str | None:
+    """Return the file that the address names, if it names one that nobody has made yet."""
+    scheme, _, path = settings.url.partition(":///")
+    file = path.partition("?")[0]
+    return file if scheme.startswith("sqlite") and file and not Path(file).exists() else None
 
 
 def open_checkpoints(settings: CheckpointSettings) -> Checkpoints:

@@ -1,4 +1,4 @@
-"""Checkpoints in two small tables of PostgreSQL or SQLite, which are made where they are missing."""
+"""Checkpoints in two small tables of PostgreSQL or SQLite, which are made when the first one is claimed."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    inspect,
     or_,
     select,
     update,
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from shelfsight.backfill.checkpoints import Claim, taken_over
+from shelfsight.backfill.checkpoints import Claim, never_run, taken_over
 from shelfsight.backfill.rules import Record, Refused, checkpoint_of, document_of
 from shelfsight.database import clock
 from shelfsight.database.engine import WRITES, first_line, open_database
-from shelfsight.errors import DatabaseError, NotFoundError
+from shelfsight.errors import DatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,12 +90,16 @@ class SqlCheckpoints:
     def read(self, name: str) -> Record | None:
         """Return what is kept under a name."""
         with self._begun() as tx:
+            if not self._is_made(tx):
+                return None
             found = tx.execute(select(_checkpoints).where(_checkpoints.c.name == name)).one_or_none()
             return None if found is None else _record(found, clock.now(tx))
 
     def claim(self, name: str, holder: str, *, lasts_s: float, instead_of: str | None = None) -> Claim | None:
         """Return a claim on a name, None while another holds it."""
         with self._begun() as tx:
+            if not self._is_made(tx):
+                self._make_tables(tx)
             now = clock.now(tx)
             _add(tx, name)
             c = _checkpoints.c
@@ -137,16 +142,18 @@ class SqlCheckpoints:
 
     def pause(self, name: str, by: str | None) -> None:
         """Ask whoever works on it to wait, or to go on."""
+        paused = update(_checkpoints).where(_checkpoints.c.name == name).values(paused_by=by)
         with self._begun() as tx:
-            known = tx.execute(update(_checkpoints).where(_checkpoints.c.name == name).values(paused_by=by)).rowcount
+            known = self._is_made(tx) and tx.execute(paused).rowcount
         if not known:
-            raise NotFoundError(f"there is no checkpoint of {name} in {self.place}: it has never run")
+            raise never_run(name, self.place)
 
     def refused(self, name: str) -> list[Refused]:
         """Return what could not be done."""
         query = select(_refused).where(_refused.c.name == name).order_by(_refused.c.phase, _refused.c.key)
         with self._begun() as tx:
-            return [Refused(key=row.key, phase=row.phase, reason=row.reason) for row in tx.execute(query)]
+            found = tx.execute(query) if self._is_made(tx) else ()
+            return [Refused(key=row.key, phase=row.phase, reason=row.reason) for row in found]
 
     def close(self) -> None:
         """Close its connections."""
@@ -154,22 +161,23 @@ class SqlCheckpoints:
 
     @contextmanager
     def _begun(self) -> Iterator[Connection]:
-        """Yield a connection in a transaction that may write, with the tables there."""
+        """Yield a connection in a transaction that may write."""
         try:
             with (
                 self._database.engine.connect() as connection,
                 connection.execution_options(**{WRITES: True}).begin(),
             ):
-                if not self._has_tables:
-                    self._make_tables(connection)
                 yield connection
-            self._has_tables = True
         except SQLAlchemyError as exc:
             said = first_line(exc) if isinstance(exc, DBAPIError) else exc
             raise DatabaseError(f"the checkpoint cannot be kept in {self.place}: {said}") from exc
 
+    def _is_made(self, tx: Connection) -> bool:
+        self._has_tables = self._has_tables or inspect(tx).has_table(_refused.name)
+        return self._has_tables
+
     def _make_tables(self, tx: Connection) -> None:
-        """Make the tables if they are missing; PostgreSQL would let two try at once, and fail one."""
+        """Make the tables; PostgreSQL would let two try at once, and fail one."""
         if self._database.is_postgresql:
             tx.execute(select(func.pg_advisory_xact_lock(_TABLES_LOCK)))
         _metadata.create_all(tx)

@@ -132,7 +132,7 @@ def _connect(database_url: str | None) -> Shop:
 
     if database_url is not None:
         return connect(database_url)
-    one = postgres_settings()
+    one = postgres_settings(instead="or give --database-url postgresql://user@host/name")
     return connect(
         make_conninfo(host=one.host, port=one.port, dbname=one.database, user=one.user, password=one.password)
     )
@@ -140,19 +140,23 @@ def _connect(database_url: str | None) -> Shop:
 
 def _look(shop: Shop, names: Names, mode: Mode, *, what: str, json: bool) -> None:
     from shelfsight.backfill.channel_id import inspection
+    from shelfsight.backfill.channel_id.standing import standing
     from shelfsight.backfill.work import Plan
     from shelfsight.cli.backfill.progress import print_findings, print_plan
+    from shelfsight.cli.output import print_facts
 
     inspection.check(shop, names)
     if what == "--plan":
         print_plan(inspection.plan(shop, names, mode), json=json)
     elif what == "--dry-run":
         findings, warnings = inspection.rehearse(shop, names)
-        facts = [(name, f"{count:,}") for name, count in (*findings.counts.items(), *findings.open.items())]
-        print_plan(Plan(facts=facts, warnings=warnings), json=json)
+        print_plan(Plan(facts=standing(findings, names), warnings=warnings), json=json)
     else:
         findings = inspection.survey(shop, names)
-        print_findings(findings, json=json)
+        if json:
+            print_findings(findings, json=True)
+        else:
+            print_facts(standing(findings, names))
         if not findings.is_clean:
             raise typer.Exit(1)
 

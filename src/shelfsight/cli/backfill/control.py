@@ -26,16 +26,16 @@ def status(name: NameArgument, json: Annotated[bool, typer.Option("--json", help
     """Say how far a backfill is, who works on it, and what was refused."""
     from json import dumps
 
+    from shelfsight.backfill.checkpoints import never_run
     from shelfsight.backfill.report import record_document, record_facts
-    from shelfsight.backfill.runner import document_name
     from shelfsight.cli.output import print_facts, print_json
-    from shelfsight.errors import NotFoundError
 
-    with _opened() as checkpoints:
-        record = checkpoints.read(document_name(name))
+    document = _document(name, "`shelfsight backfill channel-id --verify` says how far it is")
+    with _opened(document) as checkpoints:
+        record = checkpoints.read(document)
         if record is None:
-            raise NotFoundError(f"there is no checkpoint of {name} in {checkpoints.place}: it has never run")
-        refused = checkpoints.refused(document_name(name))
+            raise never_run(document, checkpoints.place)
+        refused = checkpoints.refused(document)
     if json:
         print_json(dumps(record_document(record, refused), indent=2, ensure_ascii=False))
     else:
@@ -44,31 +44,62 @@ def status(name: NameArgument, json: Annotated[bool, typer.Option("--json", help
 
 def pause(name: NameArgument) -> None:
     """Let a backfill wait after the page at hand, wherever it runs."""
-    from shelfsight.backfill.runner import document_name
     from shelfsight.cli.output import print_plain
     from shelfsight.cli.service import person
 
-    with _opened() as checkpoints:
-        checkpoints.pause(document_name(name), person().actor)
+    document = _document(name, "stop it with Ctrl-C, and give the same command again to go on")
+    with _opened(document) as checkpoints:
+        checkpoints.pause(document, person().actor)
     print_plain(f"{name} waits from its next page on; `shelfsight backfill resume {name}` lets it go on")
 
 
 def resume(name: NameArgument) -> None:
     """Let a paused backfill go on."""
-    from shelfsight.backfill.runner import document_name
     from shelfsight.cli.output import print_plain
 
-    with _opened() as checkpoints:
-        checkpoints.pause(document_name(name), None)
+    document = _document(name, "`shelfsight backfill channel-id` goes on where it was")
+    with _opened(document) as checkpoints:
+        checkpoints.pause(document, None)
     print_plain(f"{name} goes on; if nothing runs any more, start `shelfsight backfill {name}`")
 
 
+def _document(name: str, of_channel_id: str) -> str:
+    """Return the name of a backfill's checkpoint.
+
+    Args:
+        of_channel_id: what to do with the backfill that keeps none.
+
+    Raises:
+        UsageError: it keeps none, or there is no such backfill.
+    """
+    from shelfsight.backfill.channel_id.migration import NAME as CHANNEL_ID
+    from shelfsight.backfill.inventory_fields.backfill import NAME as INVENTORY_FIELDS
+    from shelfsight.backfill.rules import document_name
+    from shelfsight.errors import UsageError
+
+    if name == CHANNEL_ID:
+        raise UsageError(f"{name} keeps no checkpoint, its state is the shop's database itself: {of_channel_id}")
+    if name != INVENTORY_FIELDS:
+        raise UsageError(f"no backfill is called {name}: there are {INVENTORY_FIELDS} and {CHANNEL_ID}")
+    return document_name(name)
+
+
 @contextmanager
-def _opened() -> Iterator[Checkpoints]:
-    from shelfsight.backfill.checkpoints.opening import open_checkpoints
+def _opened(document: str) -> Iterator[Checkpoints]:
+    """Yield the store of checkpoints, if it is there: who only looks makes none.
+
+    Raises:
+        NotFoundError: nothing was ever kept there.
+    """
+    from shelfsight.backfill.checkpoints import never_run
+    from shelfsight.backfill.checkpoints.opening import missing_file, open_checkpoints
     from shelfsight.settings import checkpoint_settings
 
-    checkpoints = open_checkpoints(checkpoint_settings())
+    settings = checkpoint_settings()
+    missing = missing_file(settings)
+    if missing is not None:
+        raise never_run(document, missing)
+    checkpoints = open_checkpoints(settings)
     try:
         yield checkpoints
     finally:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from shelfsight.backfill.inventory_fields.backfill import InventoryFields
+    from shelfsight.backfill.runner import Terms
+    from shelfsight.backfill.stop import Stop
+    from shelfsight.partners.typesense import Typesense
+    from shelfsight.settings import InventorySettings
 
 
 def register(group: typer.Typer) -> None:
@@ -35,14 +42,14 @@ def inventory_fields(
     from shelfsight.backfill.rules import Pace
     from shelfsight.backfill.runner import Runner, Terms
     from shelfsight.backfill.stop import Stop
-    from shelfsight.cli.backfill.progress import print_findings, print_plan, print_report, progress, says_how_to_go_on
-    from shelfsight.partners.typesense import Typesense
+    from shelfsight.cli.backfill.progress import print_report, progress, says_how_to_go_on
     from shelfsight.settings import checkpoint_settings, inventory_settings
 
     settings = inventory_settings()
     pace = Pace(size=settings.batch_size, sleep_s=settings.sleep_s, page_time_s=page_time if adaptive else None)
+    terms = Terms(pace=pace, patience_s=give_up_after)
     stop = Stop()
-    typesense = Typesense(settings.typesense_url, settings.typesense_key, wait=stop.sleep)
+    typesense = _search(settings, stop, give_up_after)
     backfill = InventoryFields(
         settings.postgres,
         typesense,
@@ -52,16 +59,37 @@ def inventory_fields(
     )
     with stop.by_signals(), typesense, closing(backfill):
         if plan or dry_run:
-            backfill.check()
-        if plan:
-            print_plan(backfill.plan(pace), json=json)
-        if dry_run:
-            print_findings(backfill.survey(()), json=json)
-        if plan or dry_run:
+            _look(backfill, terms, stop, plan=plan, dry_run=dry_run, json=json)
             return
         with closing(open_checkpoints(checkpoint_settings())) as checkpoints, progress() as watch:
-            terms = Terms(pace=pace, patience_s=give_up_after)
             runner = Runner(backfill, checkpoints, terms=terms, stop=stop, watch=watch)
             with says_how_to_go_on(backfill.name):
                 report = runner.run(reset=reset, retry=retry_quarantined)
     print_report(report, json=json)
+
+
+def _search(settings: InventorySettings, stop: Stop, give_up_after: float) -> Typesense:
+    """Return a client that tries each request once: who goes on trying says so, and knows for how long."""
+    from shelfsight.partners.typesense import Limits, Patience, Typesense
+
+    usual, most_s = Limits(), max(give_up_after, 1.0)
+    limits = Limits(connect_s=min(usual.connect_s, most_s), answer_s=min(usual.answer_s, most_s))
+    return Typesense(
+        settings.typesense_url, settings.typesense_key, patience=Patience(seconds=0), limits=limits, wait=stop.sleep
+    )
+
+
+def _look(backfill: InventoryFields, terms: Terms, stop: Stop, *, plan: bool, dry_run: bool, json: bool) -> None:
+    from shelfsight.backfill.patience import Patience
+    from shelfsight.cli.backfill.progress import print_findings, print_plan, progress
+    from shelfsight.errors import DatabaseError
+
+    with progress() as watch:
+        patience = Patience(stop, watch, seconds=terms.patience_s)
+        patience(backfill.check, unless=DatabaseError)
+        planned = patience(lambda: backfill.plan(terms.pace)) if plan else None
+        found = patience(lambda: backfill.survey(())) if dry_run else None
+    if planned is not None:
+        print_plan(planned, json=json)
+    if found is not None:
+        print_findings(found, json=json)

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from shelfsight.backfill.rules import spoken
+from shelfsight.backfill.rules import spoken, titled
 from shelfsight.cli.output import messages, print_facts, print_json
 from shelfsight.errors import UnavailableError
 
@@ -124,9 +124,7 @@ def print_findings(findings: Findings, *, json: bool) -> None:
         document = {"counts": dict(findings.counts), "open": dict(findings.open)}
         print_json(dumps(document, indent=2, ensure_ascii=False))
         return
-    print_facts(
-        [(name.capitalize(), f"{count:,}") for name, count in (*findings.counts.items(), *findings.open.items())]
-    )
+    print_facts([(titled(name), f"{count:,}") for name, count in (*findings.counts.items(), *findings.open.items())])
 
 
 def print_report(report: Report, *, json: bool) -> None:
