@@ -14,7 +14,7 @@ ShelfsightError                  exit 1, HTTP 500 unless said otherwise
 ├── OutputError                  a result could not be written
 ├── NotFoundError                what is asked for is not there                           HTTP 404
 ├── ConflictError                it contradicts what is there                             exit 3, HTTP 409
-│   ├── PublishConflictError     another publish of the channel is running, or took over
+│   ├── BusyError                another does, or took over, what only one at a time may do
 │   └── SaleConflictError        a sale of that id was booked with other contents
 ├── StaleWriteError              somebody changed it since it was read                    exit 3, HTTP 412
 ├── AuthenticationError          nobody known is asking                                   HTTP 401
@@ -142,8 +142,8 @@ class ConflictError(ShelfsightError):
     http_status = 409
 
 
-class PublishConflictError(ConflictError):
-    """Another publish of the same channel is running, or has taken over from this one."""
+class BusyError(ConflictError):
+    """Another does what only one at a time may do, or has taken it over from this one."""
 
 
 class SaleConflictError(ConflictError):

@@ -18,10 +18,10 @@ from shelfsight.catalog.index import ProductIndex, longest_word
 from shelfsight.catalog.rules import ProductDetails, ProductState
 from shelfsight.catalog.search import AGAIN_AFTER_S, ProductSearch
 from shelfsight.catalog.store import channels, products
-from shelfsight.errors import PublishConflictError, UnavailableError
+from shelfsight.errors import BusyError, UnavailableError
 from shelfsight.jobs import product_index
+from shelfsight.leases.lease import held
 from shelfsight.partners.typesense import Patience
-from shelfsight.registry.lease import PRODUCT_INDEX, held
 from shelfsight.settings import TypesenseSettings
 from shelfsight.storage import open_storage
 from tests.backfill.typesense_server import API_KEY, Fault, TypesenseServer, typesense_server
@@ -254,10 +254,10 @@ def test_a_product_that_typesense_refuses_leaves_its_channel_to_the_database(
 
 def test_one_worker_at_a_time_writes(sqlite: Database, server: TypesenseServer, settings: TypesenseSettings) -> None:
     _put(sqlite, "a")
-    with held(sqlite, PRODUCT_INDEX):
+    with held(sqlite, product_index.PRODUCT_INDEX):
         product_index.follow(sqlite, settings)
         assert server.collections == {}
-        with pytest.raises(PublishConflictError, match="writing of products into Typesense is running"):
+        with pytest.raises(BusyError, match="writing of products into Typesense is running"):
             product_index.rebuild(sqlite, settings, lambda _count: None)
 
 
@@ -271,9 +271,9 @@ def test_what_a_worker_wrote_that_was_overtaken_is_written_again(
 
     def overtaken() -> None:
         server.documents(NAME)["default:a"]["text"] = "stale"
-        raise PublishConflictError("another has taken over")
+        raise BusyError("another has taken over")
 
-    with pytest.raises(PublishConflictError):
+    with pytest.raises(BusyError):
         index.follow(sqlite, is_ours=overtaken)
     index.follow(sqlite)
     index.close()

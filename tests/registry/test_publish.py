@@ -18,17 +18,18 @@ from shelfsight.catalog.rules import ReleasePolicy
 from shelfsight.database.tables import audit, channels, model_metadata, trainings
 from shelfsight.errors import (
     BundleError,
+    BusyError,
     ConflictError,
     DatabaseError,
     NotFoundError,
-    PublishConflictError,
     StorageError,
 )
+from shelfsight.leases import store as leases
+from shelfsight.leases.lease import Lease, held
 from shelfsight.registry import cleanup, files, latest, layout, store, versions
 from shelfsight.registry.cleanup import clean_up
-from shelfsight.registry.lease import SWEEP, Lease, held, publish_lease
 from shelfsight.registry.publish import Order, Registry, publish
-from shelfsight.registry.rules import Retention, Status
+from shelfsight.registry.rules import SWEEP, Retention, Status, publish_lease
 from shelfsight.storage import open_storage
 from tests.registry.test_killed import check_nothing_is_orphaned
 
@@ -248,7 +249,7 @@ def test_a_bundle_that_is_damaged_is_refused_and_leaves_nothing(
 
 def test_a_second_publish_of_a_channel_is_refused_while_one_runs(registry: Registry, tiny_bundles: Bundles) -> None:
     with held(registry.database, publish_lease("T_1")):
-        with pytest.raises(PublishConflictError, match="a publish or clean-up of T_1 is running on"):
+        with pytest.raises(BusyError, match="a publish or clean-up of T_1 is running on"):
             publish(registry, order(tiny_bundles[0]))
         publish(registry, Order(folder=tiny_bundles[0], channel="default"))  # another channel is free
     assert publish(registry, order(tiny_bundles[0])).is_stable
@@ -268,7 +269,7 @@ def test_a_publish_waits_while_shared_files_are_cleaned_up(
 
 def _release(registry: Registry, lease: Lease) -> None:
     with registry.database.write() as tx:
-        store.release_lease(tx, name=lease.name, token=lease.token)
+        leases.release(tx, name=lease.work.name, token=lease.token)
 
 
 def test_a_clean_up_spares_the_blobs_of_a_running_publish(local: Registry, tiny_bundles: Bundles) -> None:
@@ -390,10 +391,10 @@ def _refuse_at(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     def gone(*_args: Any, **_more: Any) -> None:
         raise DatabaseError("the database does not answer")
 
-    monkeypatch.setattr(store, name, gone)
+    monkeypatch.setattr(leases if name == "renew" else store, name, gone)
 
 
-@pytest.mark.parametrize("at", ["claim_blobs", "insert_version", "make_stable", "note_place", "renew_lease"])
+@pytest.mark.parametrize("at", ["claim_blobs", "insert_version", "make_stable", "note_place", "renew"])
 def test_a_database_that_goes_in_the_middle_loses_nothing(
     local: Registry, tiny_bundles: Bundles, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

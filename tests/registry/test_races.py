@@ -13,12 +13,13 @@ from sqlalchemy import insert, update
 from shelfsight.catalog.rules import Stamp
 from shelfsight.catalog.store import channels as channel_store
 from shelfsight.database.tables import channels, leases, model_metadata, version_blobs
-from shelfsight.errors import ConflictError, PublishConflictError
+from shelfsight.errors import BusyError, ConflictError
+from shelfsight.leases import store as lease_store
+from shelfsight.leases.lease import held
 from shelfsight.registry import layout, store
 from shelfsight.registry.cleanup import Cleaned, _sweep_blobs, clean_up
-from shelfsight.registry.lease import SWEEP, held, publish_lease
 from shelfsight.registry.publish import Registry
-from shelfsight.registry.rules import Status
+from shelfsight.registry.rules import SWEEP, Status, publish_lease
 from shelfsight.storage import open_storage
 from tests.registry.test_publish import one
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shelfsight.database.engine import Database
+    from shelfsight.leases.rules import Exclusive
     from shelfsight.storage import Storage
 
 
@@ -51,10 +53,12 @@ class Interrupting:
         return getattr(self._storage, name)
 
 
-def _take_over(registry: Registry, name: str, during: Callable[[Any], None]) -> None:
+def _take_over(registry: Registry, work: Exclusive, during: Callable[[Any], None]) -> None:
     """Let a lease run out, do something, and leave it to another holder."""
     with registry.database.write() as tx:
-        tx.execute(update(leases).where(leases.c.name == name).values(expires_at=datetime(2020, 1, 1, tzinfo=UTC)))
+        tx.execute(
+            update(leases).where(leases.c.name == work.name).values(expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+        )
     with registry.database.write() as tx:
         during(tx)
 
@@ -63,8 +67,8 @@ def test_a_clean_up_that_was_too_slow_leaves_a_new_publish_alone(local: Registry
     local.storage.put("ml-models/T_1/v1.0.5/model.json", b"of a publish that was killed, or of one that runs now")
 
     def publish_begins(tx: Any) -> None:
-        name = publish_lease("T_1")
-        store.take_lease(tx, name=name, holder="another", instead_of=None, lasts_s=60)
+        name = publish_lease("T_1").name
+        lease_store.take(tx, name=name, holder="another", instead_of=None, lasts_s=60)
         store.claim_blobs(tx, "T_1", "1.0.5", ["ab" * 32])
 
     slow = Interrupting(local.storage, "folders", lambda: _take_over(local, publish_lease("T_1"), publish_begins))
@@ -162,7 +166,7 @@ def test_a_publish_that_slept_through_the_end_of_its_channel_is_refused_in_the_n
         with local.database.write() as tx:
             channel_store.create(tx, "T_1", {}, Stamp(actor="anna", at=datetime.now(UTC)))
         with held(local.database, publish_lease("T_1")) as awake:
-            with pytest.raises(PublishConflictError, match="taken over"):
+            with pytest.raises(BusyError, match="taken over"):
                 asleep.renew()
             awake.renew()
 

@@ -10,10 +10,10 @@ from sqlalchemy import select, update
 
 from shelfsight.database.tables import channels, vendure_channels
 from shelfsight.errors import VendureError
+from shelfsight.leases.lease import kept
 from shelfsight.partners.vendure import documents
 from shelfsight.partners.vendure.channels import model_fields, set_model_fields
 from shelfsight.partners.vendure.client import VendureClient
-from shelfsight.registry.lease import kept
 from shelfsight.registry.publish import Order, Registry, publish
 from shelfsight.registry.versions import roll_back
 from shelfsight.storage import open_storage

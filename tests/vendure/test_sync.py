@@ -16,10 +16,10 @@ from shelfsight.catalog.rules import ProductDetails, Stamp
 from shelfsight.catalog.store import due, products
 from shelfsight.database import clock
 from shelfsight.database.tables import vendure_assets, vendure_servers
-from shelfsight.errors import ConflictError, NotFoundError, PublishConflictError, VendureAccessError, VendureError
+from shelfsight.errors import BusyError, ConflictError, NotFoundError, VendureAccessError, VendureError
+from shelfsight.leases.lease import held
 from shelfsight.partners.vendure.client import VendureClient
 from shelfsight.partners.vendure.credentials import SessionToken
-from shelfsight.registry.lease import held
 from shelfsight.registry.publish import Registry
 from shelfsight.storage import open_storage
 from shelfsight.training.progress import Silent
@@ -363,7 +363,7 @@ def test_a_sync_of_what_is_disconnected_meanwhile_writes_nothing(shop: Followed)
     shop.product("tea", [RED])
     shop.connect()
     gone = Meanwhile(lambda: disconnect(shop.stores.database, "default", by=BY))
-    with pytest.raises(PublishConflictError):
+    with pytest.raises(BusyError):
         sync_module.sync(shop.stores, "default", sync_module.Order(), gone)
     assert shop.products == {}
     with shop.stores.database.read() as tx:
@@ -374,7 +374,7 @@ def test_one_sync_of_a_channel_runs_at_a_time(shop: Followed) -> None:
     shop.connect()
     with (
         held(shop.stores.database, sync_lease("default")),
-        pytest.raises(PublishConflictError, match="a sync of default with Vendure is running"),
+        pytest.raises(BusyError, match="a sync of default with Vendure is running"),
     ):
         shop.sync()
     assert shop.state().state.attempts == 0  # that is no failure

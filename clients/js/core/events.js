@@ -1,3 +1,4 @@
+import { isProblem } from './problems.js'
 import { plainVersion } from './versions.js'
 
 /**
@@ -49,16 +50,16 @@ export function deviceEvent(kind, { confidence, latencyMs, reason, ...facts }, {
 /**
  * Return what to do with a batch of events after the server has answered.
  *
- * @param {number} status
+ * @param {{ status: number, body: any }} answer the body's JSON, null if it is none
  * @param {number} count events in the batch
  * @returns {'sent' | 'smaller' | 'drop' | 'later'} smaller: send fewer at once; drop: the server will never take them
  */
-export function afterEvents(status, count) {
-  if (status >= 200 && status < 300) return 'sent'
-  if (status === 413 && count > 1) return 'smaller'
+export function afterEvents({ status, body }, count) {
+  if (status === 200) return typeof body?.stored === 'number' ? 'sent' : 'later' // else it is a captive portal's page
+  if (status === 413) return count > 1 ? 'smaller' : 'drop'
   // A batch that the server cannot read keeps out all that come behind it. It says nothing of single events: those
   // that are wrong it names in a good answer.
-  return status === 400 || status === 413 || status === 422 ? 'drop' : 'later'
+  return (status === 400 || status === 422) && isProblem({ status, body }) ? 'drop' : 'later'
 }
 
 /**

@@ -1,3 +1,5 @@
+import { isProblem } from './problems.js'
+
 /**
  * @typedef {object} Sale as the server takes it, in what else it says too
  * @property {string} id the device's own, made before the first try: the same again is the same sale
@@ -6,17 +8,22 @@
  * @property {string} id
  * @property {string} [receivedAt] ISO 8601
  *
- * @typedef {object} Refusal the server will never take the sale as it is
+ * @typedef {object} Refusal the server does not take the sale as it is, and as things are there
  * @property {string} id
  * @property {string} reason
  *
  * @typedef {object} Settled what became of a batch of sales
  * @property {Receipt[]} recorded
  * @property {Refusal[]} refused
- * @property {'go-on' | 'one-by-one' | 'log-in' | 'later'} next what to do with the others
+ * @property {'go-on' | 'one-by-one' | 'pass-over' | 'log-in' | 'later'} next what to do with the others; pass-over:
+ *   this sale stays until later, those behind it need not wait for it
  */
 
-const SALE_FIELD = /^(?:body\.)?sales\.(\d+)(?:\.|$)/
+const SALE_FIELD = /^body\.sales\.(\d+)(?:\.|$)/
+const TOO_LARGE = 413
+
+/** What a server, or somebody in front of it, may say because of what one of the sales holds. */
+const OF_CONTENTS = new Set([400, 409, TOO_LARGE, 422])
 
 /** So many sales wait at most; the next is refused with words. */
 export const MOST_SALES = 100
@@ -30,23 +37,21 @@ export const QUEUE_FULL =
 /**
  * Return what became of a batch of sales, by the server's answer.
  *
- * Nothing is taken for recorded or refused that the answer does not name.
+ * A sale is recorded or refused only if our own server says so of this very sale. What a proxy, a firewall or a captive
+ * portal says, with whatever status, is no word about a sale: it stays, and is sent again.
  *
  * @param {readonly Sale[]} batch
  * @param {{ status: number, body: any }} answer the body's JSON, null if it is none
  * @returns {Settled}
  */
 export function settleSales(batch, { status, body }) {
-  if (status === 200 || status === 201) return recorded(batch, body)
-  if (status === 401 || status === 403) return { recorded: [], refused: [], next: 'log-in' }
-  if (status < 400 || status >= 500 || status === 408 || status === 425 || status === 429 || status === 404) {
-    return { recorded: [], refused: [], next: 'later' }
-  }
-  const refused = refusals(batch, body)
+  if (status === 200) return recorded(batch, body)
+  const isOurs = isProblem({ status, body })
+  if (isOurs && (status === 401 || status === 403)) return { recorded: [], refused: [], next: 'log-in' }
+  if (!OF_CONTENTS.has(status)) return { recorded: [], refused: [], next: 'later' }
+  const refused = isOurs ? refusals(batch, body) : []
   if (refused.length > 0) return { recorded: [], refused, next: 'go-on' }
-  if (batch.length > 1) return { recorded: [], refused: [], next: 'one-by-one' }
-  const reason = text(body?.detail) ?? text(body?.error) ?? `the server refused it with status ${status}`
-  return { recorded: [], refused: batch.map(({ id }) => ({ id, reason })), next: 'go-on' }
+  return { recorded: [], refused: [], next: batch.length > 1 ? 'one-by-one' : 'pass-over' }
 }
 
 /**
@@ -55,14 +60,15 @@ export function settleSales(batch, { status, body }) {
  * @returns {Settled}
  */
 function recorded(batch, body) {
-  const named = new Map(list(body?.sales).map((sale) => [sale?.id, sale]))
+  const receipts = list(body?.sales).filter((sale) => typeof sale?.recorded === 'boolean' && text(sale.receivedAt))
+  const named = new Map(receipts.map((receipt) => [receipt.id, receipt]))
   const found = batch.filter(({ id }) => named.has(id))
-  const receipts = found.map(({ id }) => ({ id, receivedAt: text(named.get(id).receivedAt) }))
-  return { recorded: receipts, refused: [], next: found.length === batch.length ? 'go-on' : 'later' }
+  const booked = found.map(({ id }) => ({ id, receivedAt: text(named.get(id).receivedAt) }))
+  return { recorded: booked, refused: [], next: found.length === batch.length ? 'go-on' : 'later' }
 }
 
 /**
- * Return which sales the server names, and why: by `body.sales.3.lines.0.productId`, or by their id.
+ * Return which sales a problem names, as `body.sales.3.lines.0.productId`, and why; one alone can be too large.
  *
  * @param {readonly Sale[]} batch
  * @param {any} body
@@ -71,10 +77,11 @@ function recorded(batch, body) {
 function refusals(batch, body) {
   /** @type {Map<string, string[]>} */
   const reasons = new Map()
-  for (const problem of [...list(body?.errors), ...list(body?.problems)]) {
-    const index = SALE_FIELD.exec(text(problem?.field) ?? '')?.[1]
-    const id = text(problem?.id) ?? (index === undefined ? undefined : batch[Number(index)]?.id)
-    if (id !== undefined) reasons.set(id, [...(reasons.get(id) ?? []), text(problem.detail) ?? text(body.detail) ?? ''])
+  const detail = text(body.detail) ?? ''
+  if (body.status === TOO_LARGE && batch.length === 1) return [{ id: batch[0].id, reason: detail }]
+  for (const problem of list(body.errors)) {
+    const id = batch[Number(SALE_FIELD.exec(text(problem?.field) ?? '')?.[1])]?.id
+    if (id !== undefined) reasons.set(id, [...(reasons.get(id) ?? []), text(problem.detail) ?? detail])
   }
   const named = batch.filter(({ id }) => reasons.has(id))
   return named.map(({ id }) => ({ id, reason: [...new Set(reasons.get(id))].join('; ') }))

@@ -27,8 +27,8 @@ export const NO_MODEL = 'Camera recognition not yet set up. Add products with im
 const REFUSED = {
   expired: 'The server’s answer is out of date: check date and time of this device',
   replayed: 'The server answers with something older than before: tell whoever runs it',
-  other_channel: 'The server answers for another shop: pair this device again',
-  unknown_key: 'The server has a key that this device does not know: pair it again',
+  other_channel: 'The server answers for another shop: log in again with a new pairing link',
+  unknown_key: 'The server has a key that this device does not know: log in again with a new pairing link',
 }
 
 /** @type {[new (...parameters: any) => Error, string, boolean][]} */

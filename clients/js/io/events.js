@@ -100,9 +100,9 @@ export class EventQueue {
       const batch = await this.#database.getAll('events', null, this.#batch)
       if (batch.length === 0) return
       const document = this.#document(batch.map(({ event }) => event))
-      const { status } = await this.#server.post(this.#url(), document, { signal })
-      const next = afterEvents(status, batch.length)
-      if (next === 'later') throw failureOf(status)
+      const answer = await this.#server.post(this.#url(), document, { signal })
+      const next = afterEvents(answer, batch.length)
+      if (next === 'later') throw failureOf(answer.status)
       if (next === 'smaller') this.#batch = Math.ceil(batch.length / 2)
       else await this.#forget(batch, { isDropped: next === 'drop' })
     }

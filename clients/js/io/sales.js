@@ -13,8 +13,8 @@ import { exclusively } from './tabs.js'
  *
  * @typedef {object} Outcome how the sales on this device are
  * @property {number} waiting to be sent
- * @property {{ id: string, sale: Sale, reason: string }[]} refused the server will never take them as they are: somebody
- *   has to look, then `dismiss`
+ * @property {{ id: string, sale: Sale, reason: string }[]} refused the server does not take them as they are: somebody
+ *   has to look, then `retry` or `dismiss`
  * @property {string} words
  */
 
@@ -111,6 +111,24 @@ export class SalesQueue {
   }
 
   /**
+   * Let a sale that the server has refused wait again, and send it: the reason may be gone.
+   *
+   * @param {string} id
+   * @throws {QueueFullError} too many are waiting; it stays refused
+   */
+  async retry(id) {
+    await write(this.#database, ['sales'], async (transaction) => {
+      const sales = transaction.objectStore('sales')
+      const queued = await sales.index('id').get(id)
+      if (!queued || queued.refused === null) return
+      await throwIfFull(sales)
+      await sales.put({ ...queued, refused: null })
+    })
+    this.#onChange()
+    this.#sender.wake()
+  }
+
+  /**
    * Forget a sale that the server has refused, once a person has looked at it.
    *
    * @param {string} id
@@ -135,8 +153,7 @@ export class SalesQueue {
       const receipts = transaction.objectStore('receipts')
       const known = (await sales.index('id').getKey(sale.id)) ?? (await receipts.index('id').getKey(sale.id))
       if (known !== undefined) return // the same button twice
-      const waiting = (await sales.getAll()).filter(({ refused }) => refused === null)
-      if (waiting.length >= MOST_SALES) throw new QueueFullError(QUEUE_FULL)
+      await throwIfFull(sales)
       await sales.add({ id: sale.id, sale, putAt: new Date().toISOString(), refused: null })
     })
   }
@@ -144,10 +161,13 @@ export class SalesQueue {
   /** @param {AbortSignal} signal */
   async #sendAll(signal) {
     let most = BATCH_SALES
+    /** @type {Set<string>} */
+    const passedOver = new Set()
     for (;;) {
-      const waiting = (await this.#database.getAll('sales')).filter(({ refused }) => refused === null)
+      const all = await this.#database.getAll('sales')
+      const waiting = all.filter(({ id, refused }) => refused === null && !passedOver.has(id))
       const batch = waiting.slice(0, most).map(({ sale }) => sale)
-      if (batch.length === 0) return
+      if (batch.length === 0) break
       const url = this.#server.api(`api/v1/channels/${encodeURIComponent(this.#channel)}/sales`)
       const answer = await this.#server.post(url, { sales: batch }, { signal })
       const settled = settleSales(batch, answer)
@@ -155,7 +175,9 @@ export class SalesQueue {
       if (settled.next === 'log-in') throw new LoginError('the server does not take the token')
       if (settled.next === 'later') throw new DownloadError(`sales were answered with status ${answer.status}`)
       if (settled.next === 'one-by-one') most = 1
+      if (settled.next === 'pass-over') passedOver.add(batch[0].id)
     }
+    if (passedOver.size > 0) throw new DownloadError(`${passedOver.size} sales were neither taken nor refused`)
   }
 
   /**
@@ -183,6 +205,12 @@ export class SalesQueue {
     })
     this.#onChange()
   }
+}
+
+/** @param {{ getAll: () => Promise<QueuedSale[]> }} sales */
+async function throwIfFull(sales) {
+  const waiting = (await sales.getAll()).filter(({ refused }) => refused === null)
+  if (waiting.length >= MOST_SALES) throw new QueueFullError(QUEUE_FULL)
 }
 
 /**

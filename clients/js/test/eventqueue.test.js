@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { BusyError } from '../core/errors.js'
 import { EventQueue } from '../io/events.js'
 import { Server } from '../io/server.js'
 import { fillDevice, newDatabase, nowhere, serve } from './world.js'
 
 const ABOUT = { version: '1.0.0', device: null }
+const UNREADABLE = { type: 'urn:shelfsight:problem:invalid_request', status: 422, detail: 'no' }
 const TAKEN = { body: { stored: 1, refused: [] } }
 
 /**
@@ -56,6 +58,33 @@ test('events that could not be sent are sent later, under the same ids', async (
   assert.deepEqual(first, second)
 })
 
+test('a server that has had enough for a minute keeps its peace, and then gets the same events', async (t) => {
+  let isFull = true
+  const enough = { status: 429, headers: { 'retry-after': '60' }, body: { type: 'urn:shelfsight:problem:too_many_requests' } }
+  const { queue, add, log, sent } = await world(t, () => (isFull ? enough : TAKEN))
+  await add(250)
+  await assert.rejects(queue.send(), (error) => error instanceof BusyError && error.retryAfterMs === 60_000)
+  await queue.wake()
+  await add(1)
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  assert.equal(log.length, 1)
+  assert.deepEqual(await queue.count(), { waiting: 251, dropped: 0 })
+  isFull = false
+  await queue.send()
+  assert.deepEqual([new Set(sent().map(({ id }) => id)).size, await queue.count()], [251, { waiting: 0, dropped: 0 }])
+})
+
+test('a captive portal gets no event for good, whatever it says', async (t) => {
+  let reply = /** @type {import('./world.js').Reply} */ ({})
+  const { queue, add } = await world(t, () => reply)
+  await add(3)
+  for (const status of [200, 400, 405, 422, 451]) {
+    reply = { status, headers: { 'content-type': 'text/html' }, body: '<!doctype html><title>Welcome</title>' }
+    await assert.rejects(queue.send())
+    assert.deepEqual(await queue.count(), { waiting: 3, dropped: 0 })
+  }
+})
+
 test('without a server nothing is lost', async (t) => {
   const database = await newDatabase(t)
   const queue = new EventQueue(database, new Server({ serverUrl: await nowhere(t) }), { channel: 'T_1', lock: 'nowhere' })
@@ -74,7 +103,7 @@ test('a batch that is too large is halved until it fits', async (t) => {
 })
 
 test('a batch that the server will never read is dropped and counted, and the next is sent', async (t) => {
-  const { queue, add } = await world(t, (_, { length }) => (length === 1 ? { status: 422 } : TAKEN))
+  const { queue, add } = await world(t, (_, { length }) => (length === 1 ? { status: 422, body: UNREADABLE } : TAKEN))
   await add(201)
   await queue.send()
   assert.deepEqual(await queue.count(), { waiting: 0, dropped: 200 })

@@ -35,19 +35,23 @@ test('a reason is cut at 300 letters, and holds nothing that no database can', (
 })
 
 test('events that the server took are sent', () => {
-  assert.equal(afterEvents(200, 200), 'sent')
+  assert.equal(afterEvents({ status: 200, body: { stored: 0, refused: [] } }, 200), 'sent')
 })
 
 test('a batch that is too large is made smaller, unless it is one event', () => {
-  assert.equal(afterEvents(413, 2), 'smaller')
-  assert.equal(afterEvents(413, 1), 'drop')
+  assert.equal(afterEvents({ status: 413, body: null }, 2), 'smaller')
+  assert.equal(afterEvents({ status: 413, body: null }, 1), 'drop')
 })
 
 test('a batch that the server will never read does not hold up the others', () => {
-  assert.equal(afterEvents(400, 10), 'drop')
-  assert.equal(afterEvents(422, 10), 'drop')
+  for (const status of [400, 422]) {
+    assert.equal(afterEvents({ status, body: { type: 'urn:shelfsight:problem:invalid_request', status } }, 10), 'drop')
+  }
 })
 
 test('whatever else the server says, nothing is lost', () => {
-  for (const status of [301, 401, 403, 404, 408, 409, 429, 500, 502, 503]) assert.equal(afterEvents(status, 10), 'later')
+  for (const status of [204, 301, 400, 401, 403, 404, 405, 407, 408, 409, 410, 422, 429, 451, 500, 502, 503, 511]) {
+    assert.equal(afterEvents({ status, body: null }, 10), 'later', String(status))
+  }
+  for (const body of [null, {}, 'Welcome to our hotel']) assert.equal(afterEvents({ status: 200, body }, 10), 'later')
 })

@@ -5,6 +5,7 @@ import { SalesQueue } from '../io/sales.js'
 import { Server } from '../io/server.js'
 import { newDatabase, nowhere, serve } from './world.js'
 
+const PROBLEM = { type: 'urn:shelfsight:problem:product_not_found', detail: 'Product not found' }
 const LINES = [{ productId: 'apple', quantity: 2 }]
 
 /**
@@ -48,6 +49,15 @@ async function world(t, { isOffline = false } = {}) {
     return queue
   }
   return { database, till, log, url, queue: open(isOffline ? await nowhere(t) : url), open }
+}
+
+/**
+ * @param {Asked} asked
+ * @returns {Reply}
+ */
+function refuseAll({ body: { sales } }) {
+  const errors = sales.map((/** @type {any} */ _, /** @type {number} */ place) => ({ field: `body.sales.${place}`, detail: 'no' }))
+  return { status: 422, body: { ...PROBLEM, status: 422, errors } }
 }
 
 test('a sale is sent with its id and the token, and then it is gone from the queue', async (t) => {
@@ -116,7 +126,7 @@ test('a sale of what is sold no more is set aside with the reason, and the other
   till.trouble = ({ body }) => {
     const place = body.sales.findIndex((/** @type {any} */ { lines }) => lines[0].productId === 'fig')
     const errors = [{ field: `body.sales.${place}.lines.0.productId`, detail: 'Product not found: fig' }]
-    return place < 0 ? null : { status: 422, body: { detail: 'Product not found', errors } }
+    return place < 0 ? null : { status: 422, body: { ...PROBLEM, status: 422, errors } }
   }
   for (const productId of ['apple', 'fig', 'pear']) {
     await queue.put({ id: `sale-of-${productId}`, lines: [{ productId, quantity: 1 }] })
@@ -130,7 +140,7 @@ test('a sale of what is sold no more is set aside with the reason, and the other
 
 test('sales that are set aside take no place from others, and go when a person has looked', async (t) => {
   const { queue, till, database } = await world(t)
-  till.trouble = () => ({ status: 422, body: { detail: 'no' } })
+  till.trouble = refuseAll
   for (let number = 0; number < 30; number += 1) await queue.put({ lines: LINES })
   assert.equal((await queue.send()).refused.length, 30)
   const [{ id }] = (await queue.outcome()).refused
@@ -147,7 +157,7 @@ test('a waiting sale cannot be dismissed', async (t) => {
 
 test('without a login all sales stay, and it says so', async (t) => {
   const { queue, till, log } = await world(t)
-  till.trouble = () => ({ status: 401, body: {} })
+  till.trouble = () => ({ status: 401, body: { ...PROBLEM, status: 401 } })
   await queue.put({ lines: LINES })
   await queue.put({ lines: LINES })
   assert.match((await queue.send()).words, /^Log in again.* 2 sales wait/)
@@ -163,6 +173,83 @@ test('a server in trouble loses nothing', async (t) => {
     till.trouble = () => ({ status, body: { sales: [] } })
     assert.equal((await queue.send()).waiting, 1, String(status))
   }
+})
+
+test('a proxy or a captive portal refuses no sale and takes none, and when it is gone all are sent', async (t) => {
+  const { queue, till } = await world(t)
+  const ids = []
+  const page = { headers: { 'content-type': 'text/html' }, body: '<!doctype html><title>Welcome</title>' }
+  till.trouble = () => page
+  for (let number = 0; number < 30; number += 1) ids.push(await queue.put({ lines: LINES }))
+  for (const status of [200, 201, 202, 400, 403, 405, 407, 409, 410, 413, 421, 422, 451, 511]) {
+    till.trouble = () => ({ status, ...page })
+    const { waiting, refused } = await queue.send()
+    assert.deepEqual([waiting, refused], [30, []], String(status))
+  }
+  till.trouble = null
+  assert.equal((await queue.send()).waiting, 0)
+  assert.deepEqual([...till.booked.keys()], ids)
+})
+
+test('a sale that something on the way does not let through holds up no other', async (t) => {
+  const { queue, till } = await world(t)
+  till.trouble = ({ body }) => (body.sales.some((/** @type {any} */ { id }) => id === 'sale-of-0') ? { status: 413, body: 'no' } : null)
+  for (const number of [0, 1, 2]) await queue.put({ id: `sale-of-${number}`, lines: LINES })
+  const { waiting, refused, words } = await queue.send()
+  assert.deepEqual([waiting, refused, [...till.booked.keys()]], [1, [], ['sale-of-1', 'sale-of-2']])
+  assert.equal(words, 'The server does not take sales now: they are sent later. 1 sale waits to be sent.')
+})
+
+test('a server that has had enough for a minute keeps its peace, and no sale is lost', async (t) => {
+  const { queue, till, log } = await world(t)
+  till.trouble = () => ({ status: 429, headers: { 'retry-after': '60' }, body: { ...PROBLEM, status: 429 } })
+  await queue.put({ lines: LINES })
+  assert.equal((await queue.send()).waiting, 1)
+  const asked = log.length
+  await queue.wake()
+  await queue.put({ lines: LINES })
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  assert.equal(log.length, asked)
+  till.trouble = null
+  assert.deepEqual([(await queue.send()).waiting, till.booked.size], [0, 2])
+})
+
+test('a refused sale can be tried again, and is sent under its id when the reason is gone', async (t) => {
+  const { queue, till } = await world(t)
+  till.trouble = refuseAll
+  const id = await queue.put({ lines: LINES })
+  await queue.send()
+  await queue.retry(id)
+  assert.deepEqual((await queue.send()).refused.map(({ id, reason }) => [id, reason]), [[id, 'no']])
+  till.trouble = null
+  await queue.retry(id)
+  assert.notEqual(await queue.fate(id), 'refused')
+  assert.deepEqual([(await queue.send()).words, [...till.booked.keys()]], ['All sales are sent.', [id]])
+  await queue.retry(id) // it is gone: nothing happens
+  await queue.retry('never-there')
+  assert.equal(await queue.fate(id), 'sent')
+})
+
+test('a refused sale that is tried again is sent by itself', async (t) => {
+  const { queue, till } = await world(t)
+  till.trouble = refuseAll
+  const id = await queue.put({ lines: LINES })
+  await queue.send()
+  till.trouble = null
+  await queue.retry(id)
+  while ((await queue.fate(id)) !== 'sent') await new Promise(setImmediate)
+  assert.deepEqual([...till.booked.keys()], [id])
+})
+
+test('a refused sale stays refused while a hundred others wait', async (t) => {
+  const { queue, open, url, till } = await world(t, { isOffline: true })
+  till.trouble = refuseAll
+  const id = await queue.put({ lines: LINES })
+  await open(url).send()
+  for (let number = 0; number < 100; number += 1) await queue.put({ lines: LINES })
+  await assert.rejects(queue.retry(id), QueueFullError)
+  const { waiting, refused } = await queue.outcome()
+  assert.deepEqual([waiting, refused.length], [100, 1])
 })
 
 test('two who send at once send each sale once', async (t) => {

@@ -10,7 +10,7 @@ from shelfsight.backfill.checkpoints import taken_over
 from shelfsight.backfill.rules import backfill_of
 from shelfsight.beside import beside
 from shelfsight.errors import ConflictError, UnavailableError
-from shelfsight.registry.holder import is_dead, this_process
+from shelfsight.leases.holder import is_dead, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

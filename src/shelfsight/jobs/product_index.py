@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 import structlog
 
 from shelfsight.catalog.index import ProductIndex
-from shelfsight.errors import PartnerError, PublishConflictError, UnavailableError
-from shelfsight.registry.lease import PRODUCT_INDEX, held
+from shelfsight.errors import BusyError, PartnerError, UnavailableError
+from shelfsight.leases.lease import held
+from shelfsight.leases.rules import Exclusive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shelfsight.database.engine import Database
     from shelfsight.settings import TypesenseSettings
+
+PRODUCT_INDEX = Exclusive("product-index", "the writing of products into Typesense")
 
 EVERY_MINUTE = "* * * * *"
 _log = structlog.get_logger()
@@ -26,7 +29,7 @@ def follow(database: Database, typesense: TypesenseSettings) -> None:
     try:
         with closing(ProductIndex(typesense)) as index, held(database, PRODUCT_INDEX) as lease:
             index.follow(database, is_ours=lease.renew)
-    except PublishConflictError:
+    except BusyError:
         return  # another does it
     except (PartnerError, UnavailableError) as exc:
         _log.warning("products_not_indexed", reason=str(exc))
@@ -39,7 +42,7 @@ def rebuild(database: Database, typesense: TypesenseSettings, told: Callable[[in
         told: called with the number of products that were written, now and then.
 
     Raises:
-        PublishConflictError: another is writing them.
+        BusyError: another is writing them.
         UsageError: the settings name no server.
         UnavailableError, PartnerError: Typesense does not answer, or refuses; a worker goes on later.
         DatabaseError: the database does not answer.

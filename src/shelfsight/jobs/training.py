@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from shelfsight.catalog.rules import ReleasePolicy
 from shelfsight.catalog.store import images
 from shelfsight.errors import (
+    BusyError,
     JobCancelledError,
     JobFailedError,
     NotFoundError,
-    PublishConflictError,
     TooFewProductsError,
 )
 from shelfsight.jobs import store
@@ -45,7 +45,7 @@ _CANCELLED_WITHIN_S = 0.5
 
 def _may_pass(error: Exception) -> bool:
     """Return whether a later try may work: what did not answer may, and whoever else publishes ends."""
-    return is_unavailable(error) or isinstance(error, PublishConflictError)
+    return is_unavailable(error) or isinstance(error, BusyError)
 
 
 _RETRIES = Retries(may_pass=_may_pass)
@@ -104,7 +104,7 @@ class Trainer:
                     return _ended(TrainingState.CANCELLED)
                 try:
                     self._publish(training, work / "bundle", watch)
-                except PublishConflictError:
+                except BusyError:
                     if not watch.is_cancelled():
                         raise
                     return _ended(TrainingState.CANCELLED)

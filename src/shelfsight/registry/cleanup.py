@@ -13,10 +13,10 @@ from shelfsight.access.store import delete_expired
 from shelfsight.catalog import images
 from shelfsight.database import clock
 from shelfsight.database.engine import SYSTEM
-from shelfsight.errors import BundleError, NotFoundError, PublishConflictError, StorageError
+from shelfsight.errors import BundleError, BusyError, NotFoundError, StorageError
+from shelfsight.leases.lease import Lease, held
 from shelfsight.registry import latest, layout, store
-from shelfsight.registry.lease import SWEEP, Lease, held, publish_lease
-from shelfsight.registry.rules import Retention, expired
+from shelfsight.registry.rules import SWEEP, Retention, expired, publish_lease
 from shelfsight.training import layout as embeddings
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _told(cleaned: Cleaned, what: str) -> Iterator[None]:
     """Let what stands in the way of cleaning up a channel, or what lies between them, be told instead of raised."""
     try:
         yield
-    except PublishConflictError:
+    except BusyError:
         cleaned.busy.append(what)
     except StorageError as exc:
         cleaned.broken.append(f"{what}: {exc}")
@@ -119,7 +119,7 @@ def _remove_orphans(registry: Registry, channel: str, lease: Lease, cleaned: Cle
     """Remove the folders of versions that the database does not know, what is staged, and claims on blobs.
 
     Raises:
-        PublishConflictError: a publish has taken over, because storage was too slow; it is left alone.
+        BusyError: a publish has taken over, because storage was too slow; it is left alone.
     """
     with registry.database.write() as tx:
         lease.check(tx)
@@ -199,7 +199,7 @@ def _sweep_blobs(registry: Registry, cleaned: Cleaned) -> None:
                     if _is_still_unused(registry, _sha256(path), lease):
                         registry.storage.delete([path])
                         cleaned.blobs.append(_sha256(path))
-        except PublishConflictError:
+        except BusyError:
             cleaned.busy.append(layout.BLOBS)
             return
 

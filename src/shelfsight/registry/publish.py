@@ -22,11 +22,11 @@ from shelfsight.bundle.stamp import read_metadata, restamp
 from shelfsight.catalog.rules import ReleasePolicy
 from shelfsight.database import migrate
 from shelfsight.database.engine import SYSTEM, open_database
-from shelfsight.errors import BundleError, ConflictError, PublishConflictError, ShelfsightError, StorageError
+from shelfsight.errors import BundleError, BusyError, ConflictError, ShelfsightError, StorageError
+from shelfsight.leases.lease import Lease, held, is_held
 from shelfsight.registry import latest, layout, store
 from shelfsight.registry.files import checked, public_names
-from shelfsight.registry.lease import SWEEP, Lease, held, is_held, publish_lease
-from shelfsight.registry.rules import ROLLOUT_STARTED, Status, Version, check_new, next_version
+from shelfsight.registry.rules import ROLLOUT_STARTED, SWEEP, Status, Version, check_new, next_version, publish_lease
 from shelfsight.storage import open_storage
 from shelfsight.workspace import workspace
 
@@ -103,7 +103,7 @@ def publish(registry: Registry, order: Order) -> Version:
         NotFoundError: there is no such channel.
         BundleError: the bundle is damaged, inconsistent, or not one.
         ConflictError: the version exists.
-        PublishConflictError: another publish of the channel is running, or has taken over.
+        BusyError: another publish of the channel is running, or has taken over.
         StorageError, DatabaseError: nothing was published, unless the message names the version; what was there is
             still served.
     """
@@ -216,7 +216,7 @@ class _Publish:
     def _note_result(self, tx: Connection, version: Version) -> None:
         training, actor = self._order.training, self._order.actor
         if not store.note_result(tx, version, training=training, requested_by=actor):
-            raise PublishConflictError(f"training {training} was cancelled, or another worker has published for it")
+            raise BusyError(f"training {training} was cancelled, or another worker has published for it")
 
     def _undo(self, folder: str) -> None:
         """Remove what was uploaded, unless another took over, whose it might be by now, or the version counts."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from semver import Version as Semver
 
 from shelfsight.errors import BundleError, ConflictError, NotFoundError, UsageError
+from shelfsight.leases.rules import Exclusive
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -275,3 +276,12 @@ def compare(
         image_gain=later.image_count - earlier.image_count,
         new_download_bytes=sum(size for sha256, size in parts[later.version].items() if sha256 not in known),
     )
+
+
+SWEEP = Exclusive("sweep-blobs", "a clean-up of shared files")
+"""The removing of blobs that nobody uses."""
+
+
+def publish_lease(channel: str) -> Exclusive:
+    """Return what only one at a time may do to a channel's versions."""
+    return Exclusive(f"publish:{channel}", f"a publish or clean-up of {channel}")

@@ -12,8 +12,8 @@ from shelfsight.partners.vendure.answers import UNKNOWN_FIELD
 from shelfsight.vendure.rules import ACTOR, chosen
 
 if TYPE_CHECKING:
+    from shelfsight.leases.lease import Lease
     from shelfsight.partners.vendure.client import VendureClient
-    from shelfsight.registry.lease import Lease
     from shelfsight.vendure.rules import ConnectedChannel
 
 _CHOICES = """query Choices {

@@ -10,11 +10,11 @@ from shelfsight.access import audit
 from shelfsight.catalog.store import changes, channels
 from shelfsight.database import clock
 from shelfsight.errors import ConflictError
+from shelfsight.leases import lease
 from shelfsight.partners.vendure import documents
 from shelfsight.partners.vendure.channels import model_fields
 from shelfsight.partners.vendure.client import VendureClient
 from shelfsight.partners.vendure.credentials import ApiKey, Login
-from shelfsight.registry import lease
 from shelfsight.vendure import order_store, product_store, store
 from shelfsight.vendure.catalogue import check_readable
 from shelfsight.vendure.deploy_channel import find_channel
@@ -130,8 +130,8 @@ def connect(database: Database, wish: Wish, *, by: Asker) -> Made:
         options = _Options.of(wish, store.find(tx, wish.channel))
     found = _looked_up(wish, options)
     with database.write(actor=by.actor) as tx:
-        for name in (sync_lease(wish.channel), mirror_lease(wish.channel)):
-            lease.end(tx, name)  # they would write that all is as it was wished before
+        for work in (sync_lease(wish.channel), mirror_lease(wish.channel)):
+            lease.end(tx, work)  # they would write that all is as it was wished before
         changes.lock(tx, wish.channel)
         server, secret = _server(tx, wish, found)
         before = _before(tx, wish, server, found)
@@ -165,8 +165,8 @@ def disconnect(database: Database, channel_id: str, *, by: Asker) -> ConnectedCh
         NotFoundError: it is not connected.
     """
     with database.write(actor=by.actor) as tx:
-        for name in (sync_lease(channel_id), mirror_lease(channel_id), orders_lease(channel_id)):
-            lease.end(tx, name)  # what they find out now is of nothing that is connected
+        for work in (sync_lease(channel_id), mirror_lease(channel_id), orders_lease(channel_id)):
+            lease.end(tx, work)  # what they find out now is of nothing that is connected
         changes.lock(tx, channel_id)
         connected = store.get(tx, channel_id)
         product_store.forget_marks(tx, channel_id)

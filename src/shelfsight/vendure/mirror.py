@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from shelfsight.database import clock
-from shelfsight.errors import PublishConflictError, ShelfsightError
+from shelfsight.errors import BusyError, ShelfsightError
+from shelfsight.leases.lease import kept
 from shelfsight.partners.vendure.channels import model_fields, set_model_fields
 from shelfsight.partners.vendure.records import VendureChannel
 from shelfsight.registry.layout import version_folder
-from shelfsight.registry.lease import kept
 from shelfsight.vendure import mirror_store as store
 from shelfsight.vendure import store as connections
 from shelfsight.vendure.connections import client_of
@@ -30,9 +30,9 @@ from shelfsight.vendure.versions import clean_up
 
 if TYPE_CHECKING:
     from shelfsight.catalog.images import Stores
+    from shelfsight.leases.lease import Lease
     from shelfsight.partners.vendure.client import VendureClient
     from shelfsight.partners.vendure.records import ModelFields
-    from shelfsight.registry.lease import Lease
     from shelfsight.storage import Storage
     from shelfsight.vendure.mirror_store import Mirrored
     from shelfsight.vendure.rules import ConnectedChannel
@@ -60,12 +60,12 @@ def tell(stores: Stores, channel: str) -> None:
         NotFoundError: the channel is not connected.
         DatabaseError: the database does not answer.
     """
-    with suppress(PublishConflictError), kept(stores.database, mirror_lease(channel)) as lease:
+    with suppress(BusyError), kept(stores.database, mirror_lease(channel)) as lease:
         with stores.database.read() as tx:  # not before: whoever held the lease may have told more
             mirrored = store.get(tx, channel)
         try:
             _tell(stores, channel, mirrored)
-        except PublishConflictError:
+        except BusyError:
             raise
         except Exception as exc:  # noqa: BLE001 (else it would be tried again every second)
             _note_failed(channel, mirrored, exc, lease)

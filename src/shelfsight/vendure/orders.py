@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from shelfsight.database import clock
-from shelfsight.errors import OrderRefusedError, PublishConflictError, ShelfsightError, UnavailableError
-from shelfsight.registry.lease import kept
+from shelfsight.errors import BusyError, OrderRefusedError, ShelfsightError, UnavailableError
+from shelfsight.leases.lease import kept
 from shelfsight.till import store as sales
 from shelfsight.training.progress import Silent
 from shelfsight.vendure import order_store as store
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from shelfsight.database.engine import Database
-    from shelfsight.registry.lease import Lease
+    from shelfsight.leases.lease import Lease
     from shelfsight.training.progress import Progress
     from shelfsight.vendure.order_rules import Variant
     from shelfsight.vendure.order_store import OrderRow
@@ -77,7 +77,7 @@ def place_due(database: Database, channel: str, progress: Progress | None = None
                 problem = _attempt(desk, order, lease)
                 problems += [problem] if problem else []
                 told.advance()
-    except PublishConflictError:
+    except BusyError:
         pass  # the other one goes on
     return problems
 
@@ -102,7 +102,7 @@ def _attempt(desk: OrderDesk, order: OrderRow, lease: Lease) -> Problem | None:
             lease.check(tx)
             store.note_refused(tx, order, str(exc))
         return Problem(sale_id=order.sale_id, reason=str(exc), is_refused=True)
-    except PublishConflictError:
+    except BusyError:
         raise
     except Exception as exc:  # noqa: BLE001 (else it would be tried again every second, and none after it)
         reason = reason_of(exc)

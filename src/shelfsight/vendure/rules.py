@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from shelfsight.catalog.rules import BARCODES_MOST, CODE_MOST, NAME_MOST, ProductDetails, RetrainTrigger
 from shelfsight.catalog.text import writable
 from shelfsight.errors import ConflictError, ShelfsightError
+from shelfsight.leases.rules import Exclusive
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -294,19 +295,19 @@ def reason_of(error: Exception) -> str:
     return str(error) if isinstance(error, ShelfsightError) else f"Shelfsight failed ({type(error).__name__})"
 
 
-def sync_lease(channel: str) -> str:
-    """Return the name of the lease of whoever takes a channel's products over."""
-    return f"vendure:{channel}"
+def sync_lease(channel: str) -> Exclusive:
+    """Return the work of taking a channel's products over."""
+    return Exclusive(f"vendure:{channel}", f"a sync of {channel} with Vendure")
 
 
-def mirror_lease(channel: str) -> str:
-    """Return the name of the lease of whoever tells Vendure how a channel is."""
-    return f"vendure-mirror:{channel}"
+def mirror_lease(channel: str) -> Exclusive:
+    """Return the work of telling Vendure how a channel is."""
+    return Exclusive(f"vendure-mirror:{channel}", f"the telling of Vendure how {channel} is")
 
 
-def orders_lease(channel: str) -> str:
-    """Return the name of the lease of whoever places a channel's orders."""
-    return f"vendure-orders:{channel}"
+def orders_lease(channel: str) -> Exclusive:
+    """Return the work of placing a channel's orders."""
+    return Exclusive(f"vendure-orders:{channel}", f"the placing of the orders of {channel} in Vendure")
 
 
 def retry_after(attempts: int) -> timedelta:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from shelfsight.database import clock
-from shelfsight.errors import DatabaseError, PublishConflictError
-from shelfsight.registry.lease import kept
+from shelfsight.errors import BusyError, DatabaseError
+from shelfsight.leases.lease import kept
 from shelfsight.training.progress import Silent
 from shelfsight.vendure import product_store, store
 from shelfsight.vendure.catalogue import BATCH, FIRST_BATCH, their_channel
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shelfsight.catalog.images import Stores
-    from shelfsight.registry.lease import Lease
+    from shelfsight.leases.lease import Lease
     from shelfsight.training.progress import Progress
     from shelfsight.vendure.catalogue import TheirChannel
     from shelfsight.vendure.product_store import TakenProduct
@@ -87,7 +87,7 @@ def sync(stores: Stores, channel_id: str, order: Order, progress: Progress | Non
 
     Raises:
         NotFoundError: the channel is not connected.
-        PublishConflictError: another process syncs it.
+        BusyError: another process syncs it.
         ConflictError: more than half of its products would be deleted.
         VendureError: Vendure refuses.
         UnavailableError: Vendure, database or storage do not answer; what is done stays.
@@ -100,7 +100,7 @@ def sync(stores: Stores, channel_id: str, order: Order, progress: Progress | Non
             order, named = replace(order, named=False), {}
         try:
             result = _Sync(stores, connected, lease, order).run(list(named), progress or Silent())
-        except PublishConflictError:  # another has taken over: how it goes is for that one to write
+        except BusyError:  # another has taken over: how it goes is for that one to write
             raise
         except Exception as exc:
             _note_failed(stores, connected, exc)  # else a worker would try again every second

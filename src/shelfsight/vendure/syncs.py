@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from shelfsight.database import clock
-from shelfsight.errors import PublishConflictError
-from shelfsight.registry.lease import is_held
+from shelfsight.errors import BusyError
+from shelfsight.leases.lease import is_held
 from shelfsight.vendure import store
 from shelfsight.vendure.rounds import Work
 from shelfsight.vendure.rules import sync_lease
@@ -41,7 +41,7 @@ def sync_due(stores: Stores, channel: str) -> None:
         return
     try:
         result = sync(stores, channel, Order(named=not is_scan))
-    except PublishConflictError as exc:
+    except BusyError as exc:
         _log.debug("vendure_sync_left_to_another", channel=channel, reason=str(exc))
     else:
         _tell(channel, result)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from shelfsight.catalog.images import Stores
     from shelfsight.catalog.rules import Image
-    from shelfsight.registry.lease import Lease
+    from shelfsight.leases.lease import Lease
     from shelfsight.vendure.gallery import Shown
     from shelfsight.vendure.pictures import Pictures
     from shelfsight.vendure.rules import Conditions, Details, Offer, Sells
@@ -131,7 +131,7 @@ class TakeOver:
         What comes next is read and fetched meanwhile.
 
         Raises:
-            PublishConflictError: another process syncs the channel now.
+            BusyError: another process syncs the channel now.
             UnavailableError: pictures, database or storage do not answer.
         """
         for count, sold, shown in ahead(self._shown(details, conditions) for details in ahead(read)):

@@ -181,9 +181,9 @@ def delete(connection: Connection, channel_id: str) -> None:
 def _end_leases(connection: Connection, channel_id: str) -> None:
     """Let no publish or sync go on that runs; tokens count on in a later channel of the same id."""
     leases = tables.leases
-    names = [f"{work}:{channel_id}" for work in ("publish", "vendure", "vendure-mirror", "vendure-orders")]
     ended = {"token": leases.c.token + 1, "holder": "", "expires_at": datetime.fromtimestamp(0, UTC)}
-    connection.execute(update(leases).where(leases.c.name.in_(names)).values(ended))
+    mine = leases.c.name.endswith(f":{channel_id}", autoescape=True)
+    connection.execute(update(leases).where(mine).values(ended))
 
 
 def _forget_scopes(connection: Connection, channel_id: str) -> None:
