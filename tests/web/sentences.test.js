@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { deviceFacts, diagnosticsText, modelFacts } from '../../src/shelfsight/web/till/core/diagnostics.js'
+import { deviceFacts, diagnosticsText, shopFacts } from '../../src/shelfsight/web/till/core/diagnostics.js'
 import { leaveWords, queueOf, refusalWords, soldWords, statusOf } from '../../src/shelfsight/web/till/core/sentences.js'
 
 const LOADED = { isLoaded: true, isOnline: true }
@@ -78,6 +78,7 @@ const DIAGNOSTICS = {
 }
 const PAGE = {
   channel: 'T_1',
+  shop: 'Corner shop',
   version: '0.1.0',
   build: 'abc',
   device: 'till-1',
@@ -90,26 +91,33 @@ const PAGE = {
   isOnline: true,
 }
 
-test('the settings say version, training, config and storage', () => {
-  assert.deepEqual(modelFacts(DIAGNOSTICS, PAGE, 'en-GB').map(([name]) => name), ['Version', 'Trained', 'Config', 'Runs on'])
-  const facts = Object.fromEntries([...modelFacts(DIAGNOSTICS, PAGE, 'en-GB'), ...deviceFacts(DIAGNOSTICS, PAGE, 'en-GB')])
-  assert.match(facts.Trained, /19 Nov 2026/)
+test('the settings begin with the shop, what recognises, and what is sold', () => {
+  const facts = Object.fromEntries(shopFacts(DIAGNOSTICS, PAGE, 'en-GB'))
+  assert.deepEqual(Object.keys(facts), ['Shop', 'Recogniser', 'Products'])
+  assert.equal(facts.Shop, 'Corner shop')
+  assert.match(facts.Recogniser, /^version 1\.0\.0, trained 19 Nov 2026/)
+  assert.match(facts.Products, /^13, as of 20 Nov 2026/)
+})
+
+test('the diagnostics say config and storage', () => {
+  const facts = Object.fromEntries(deviceFacts(DIAGNOSTICS, PAGE, 'en-GB'))
   assert.match(facts.Config, /number 7, good until 4 Dec 2026/)
-  assert.equal(facts['Runs on'], 'wasm, 26 ms per picture')
-  assert.equal(facts['All of it'], '7.0 MB of 10.7 GB')
-  assert.match(facts['Product list'], /^13 products, of 20 Nov 2026/)
+  assert.equal(facts['Runs on'], 'WebAssembly, 26 ms per picture')
+  assert.equal(facts['Storage used'], '7.0 MB of 10.7 GB')
 })
 
 test('before anything is there the settings say so', () => {
   const nothing = { ...DIAGNOSTICS, version: null, backend: null, sequence: 0, configExpiresAt: null, usedBytes: null, quotaBytes: null }
   const page = { ...PAGE, products: null, productsAt: null, trainedAt: null, latencyMs: null }
-  const facts = Object.fromEntries([...modelFacts(nothing, page, 'en'), ...deviceFacts(nothing, page, 'en')])
-  assert.deepEqual([facts.Version, facts.Trained, facts.Config, facts['Runs on'], facts['All of it'], facts['Product list']], ['none', 'not known', 'none yet', 'not started', 'not known', 'not here yet'])
+  const shop = Object.fromEntries(shopFacts(nothing, page, 'en'))
+  assert.deepEqual([shop.Recogniser, shop.Products], ['none yet', 'not here yet'])
+  const facts = Object.fromEntries(deviceFacts(nothing, page, 'en'))
+  assert.deepEqual([facts.Config, facts['Runs on'], facts['Storage used']], ['none yet', 'not started', 'not known'])
 })
 
 test('the text for whoever looks for a fault has everything on a line of its own', () => {
   const text = diagnosticsText(DIAGNOSTICS, PAGE, new Date('2026-11-20T12:00:00Z'))
-  for (const line of ['time: 2026-11-20T12:00:00.000Z', 'channel: T_1', 'state: ready: Ready.', 'version: 1.0.0', 'previous: -', 'shadow: 1.1.0', 'sales: 2 waiting, 1 refused', 'reports: 5 waiting, 0 dropped']) {
+  for (const line of ['time: 2026-11-20T12:00:00.000Z', 'channel: T_1', 'shop: Corner shop', 'backend: WebAssembly', 'state: ready: Ready.', 'version: 1.0.0', 'previous: -', 'shadow: 1.1.0', 'sales: 2 waiting, 1 refused', 'reports: 5 waiting, 0 dropped']) {
     assert.ok(text.split('\n').includes(line), line)
   }
 })

@@ -7,24 +7,19 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from argon2 import PasswordHasher
 from sqlalchemy import insert, update
-from starlette.testclient import TestClient
 
-from shelfsight.access import audit, passwords
-from shelfsight.access.administrators import set_password
+from shelfsight.access import audit
 from shelfsight.access.rules import COMMAND_LINE
 from shelfsight.access.tokens import NewToken, create_token
-from shelfsight.api.services import Services
-from shelfsight.app import build_app
-from shelfsight.catalog.rules import Image, ProductDetails, ReleasePolicy, Stamp
+from shelfsight.catalog.rules import Image, ProductDetails, ReleasePolicy
 from shelfsight.catalog.store import channels, images, products
 from shelfsight.database import tables
 from shelfsight.jobs import store, workers
 from shelfsight.jobs.trainings import Reason, TrainingState
 from shelfsight.registry.publish import Order, Registry, publish
-from shelfsight.storage import open_storage
 from tests.tiny import write_tiny_bundle
+from tests.web.conftest import MARIA, NOW, PASSWORD
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,35 +28,8 @@ if TYPE_CHECKING:
 
     from shelfsight.database.engine import Database
 
-PASSWORD = "correct horse battery"  # noqa: S105
 EVIL = "<script>alert(1)</script>\"'&"
 PAGE = "/admin/channels/T_1"
-NOW = datetime(2026, 7, 1, 10, 0, tzinfo=UTC)
-MARIA = Stamp(actor="maria", at=NOW)
-
-
-@pytest.fixture(autouse=True)
-def _quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-
-
-@pytest.fixture
-def stranger(sqlite: Database, tmp_path: Path) -> Client:
-    """A browser that nobody is logged in with."""
-    with sqlite.write() as tx:
-        channels.create(tx, "T_1", {"name": "Corner shop", "time_zone": "Europe/Zurich"}, MARIA)
-    set_password(sqlite, "anna", PASSWORD, by="cli")
-    app = build_app(Services(database=sqlite, storage=open_storage(tmp_path / "assets")))
-    headers = {"sec-fetch-site": "same-origin"}
-    return TestClient(app, client=("192.0.2.1", 1234), follow_redirects=False, headers=headers)
-
-
-@pytest.fixture
-def browser(stranger: Client) -> Client:
-    """A browser that anna is logged in with."""
-    answer = stranger.post("/login", data={"name": "anna", "password": PASSWORD})
-    assert answer.status_code == 303, answer.text
-    return stranger
 
 
 def fill(database: Database, *, count: int, photos: int) -> None:

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { DownloadError, ModelError, NoModelError } from '@shelfsight/client'
-import { NO_MODEL, announcement, cameraAdvice, downloaded, facts, failure, percent, priced } from '../../src/shelfsight/web/till/core/words.js'
+import { NO_MODEL, announcement, backendWords, cameraAdvice, downloaded, facts, failure, percent, priced } from '../../src/shelfsight/web/till/core/words.js'
 
 const offer = (name, confidence) => ({ product: { id: name, name, price: '0.29', currency: 'EUR', picture: '' }, confidence })
 
@@ -39,7 +39,11 @@ test('a known product is announced with its price and confidence', () => {
 
 test('an unknown product is announced as a question', () => {
   const offers = [offer('Garlic', 0.4), offer('Lemon', 0.2)]
-  assert.equal(announcement({ offers, known: false }), 'I don’t know this one. Could it be Garlic, Lemon?')
+  assert.equal(announcement({ offers, known: false }), 'Not sure. Could it be Garlic, Lemon?')
+})
+
+test('what runs it has one name everywhere', () => {
+  assert.deepEqual(['wasm', 'webgl', 'other', null].map(backendWords), ['WebAssembly', 'WebGL', 'other', null])
 })
 
 test('every failure says what to do', () => {

@@ -21,16 +21,14 @@ def show_pairing(
     ] = None,
 ) -> None:
     """Show the link, and the code to scan, that make a browser a till of the channel."""
-    import segno
-
     from shelfsight.cli.output import print_plain
     from shelfsight.cli.service import opened_service
     from shelfsight.errors import OutputError
-    from shelfsight.till.pairing import pairing_link
+    from shelfsight.till.pairing import code_of, pairing_link
 
     with opened_service() as service:
         link = pairing_link(service.database, channel_id, server)
-    code = segno.make(link, error="m", micro=False)
+    code = code_of(link)
     if svg is not None:
         try:
             code.save(str(svg), kind="svg", scale=8, border=4)

@@ -15,11 +15,14 @@ from shelfsight.jobs.documents import TrainingDocument
 from shelfsight.jobs.outcome import TOO_FEW, outcome
 from shelfsight.jobs.requests import Asker
 from shelfsight.jobs.trainings import Training, TrainingState
-from shelfsight.web import login
+from shelfsight.rollout import store as rollouts
+from shelfsight.web import login, pairing, versions
 from shelfsight.web.pages import TEMPLATES, Administrator, page, refused, zone_of
 
 router = APIRouter(include_in_schema=False)
 router.include_router(login.router)
+router.include_router(pairing.router)
+router.include_router(versions.router)
 
 _PAGE = 50
 _SHOWN = 10
@@ -50,9 +53,10 @@ def list_channels(services: ServicesOf, caller: Administrator, id: Id = "", afte
 def show_channel(channel_id: str, services: ServicesOf, caller: Administrator, request: Request) -> Response:
     """Return a channel, what its training does, and how the last ones ended."""
     try:
-        return page("channel.html.j2", caller=caller, **_facts(services, channel_id))
+        facts = _facts(services, channel_id)
     except NotFoundError as error:
         return refused(request, error)
+    return page("channel.html.j2", caller=caller, server=pairing.own_address(request), **facts)
 
 
 @router.post("/admin/channels/{channel_id}/train")
@@ -100,10 +104,11 @@ def _facts(services: Services, channel_id: str) -> dict[str, Any]:
     """
     with services.database.read() as tx:
         channel = channels.get(tx, channel_id)
+        standing = rollouts.standing(tx, channel_id)
         found, _ = store.page(tx, channel_id, limit=_SHOWN)
         current = _current(found)
         counted = products.count(tx, channel_id), images.count(tx, channel_id)
-        return {
+        facts = {
             "channel": channel,
             "zone": zone_of(channel.settings.time_zone),
             "products": counted[0],
@@ -116,6 +121,8 @@ def _facts(services: Services, channel_id: str) -> dict[str, Any]:
             "has_worker": requests.has_worker(tx),
             "trainings": found,
         }
+    trained = {one.version for one in found if one.version}
+    return facts | versions.facts(services, standing, also=trained)
 
 
 def _current(found: list[Training]) -> Training | None:

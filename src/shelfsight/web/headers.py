@@ -24,6 +24,11 @@ CONTENT_SECURITY_POLICY = (
 )
 FORM_POLICY = CONTENT_SECURITY_POLICY.replace("form-action 'none'", "form-action 'self'")
 """For a page that sends a form to this server."""
+REPORT_POLICY = (
+    "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""For a page that came with a bundle, from whoever may publish: it runs nothing, and has no part in this server."""
 _HEADERS = {
     "content-security-policy": CONTENT_SECURITY_POLICY,
     "cross-origin-resource-policy": "same-origin",

@@ -11,7 +11,7 @@ from shelfsight.access.administrators import SESSION_LASTS, Login
 from shelfsight.access.rules import NOBODY
 from shelfsight.api.guards import SESSION_COOKIE, identify
 from shelfsight.api.problems import address_of, note_refusal, problem_of
-from shelfsight.api.services import ServicesOf
+from shelfsight.api.services import Services, ServicesOf
 from shelfsight.errors import AccessError, AuthenticationError, TooManyRequestsError
 from shelfsight.web.pages import page, refused
 
@@ -40,27 +40,16 @@ def log_in(
     next: Field = HOME,  # noqa: A002
 ) -> Response:
     """Begin a session and go to where one came from, or return the form with what is wrong."""
-    # Nobody is logged in by another site, as somebody else, without seeing it.
-    if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+    if is_foreign(request):
         return refused(request, AccessError("a page of another site sent this form: log in here"))
     login = Login(name=name.strip(), password=password, address=address_of(request.scope))
     try:
-        session = administrators.log_in(services.database, login, limit=services.logins)
+        return begin_session(request, services, login, leads_to=_local(next))
     except (AuthenticationError, TooManyRequestsError) as error:
         problem = problem_of(error, request.scope)
         note_refusal(problem, request.scope)
         values = {"next": _local(next), "name": login.name[:64], "wrong": str(error)}
         return page("login.html.j2", status=problem.status, **values)
-    response = RedirectResponse(_local(next), status_code=303)
-    response.set_cookie(
-        SESSION_COOKIE,
-        session.text,
-        max_age=int(SESSION_LASTS.total_seconds()),
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )
-    return response
 
 
 @router.post("/logout")
@@ -79,6 +68,31 @@ def log_out(
     response = RedirectResponse("/login", status_code=303)
     response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict", secure=request.url.scheme == "https")
     return response
+
+
+def begin_session(request: Request, services: Services, login: Login, *, leads_to: str) -> Response:
+    """Return the way to a page of ours, with the cookie of a session.
+
+    Raises:
+        AuthenticationError: name and password do not belong together.
+        TooManyRequestsError: too many were tried.
+    """
+    session = administrators.log_in(services.database, login, limit=services.logins)
+    response = RedirectResponse(leads_to, status_code=303)
+    response.set_cookie(
+        SESSION_COOKIE,
+        session.text,
+        max_age=int(SESSION_LASTS.total_seconds()),
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return response
+
+
+def is_foreign(request: Request) -> bool:
+    """Return whether a page of another site sent a form: nobody is logged in as somebody else without seeing it."""
+    return request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}
 
 
 def _local(path: str) -> str:

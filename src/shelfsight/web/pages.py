@@ -41,8 +41,8 @@ def refused(request: Request, error: Exception) -> Response:
     return page("refused.html.j2", status=problem.status, reason=problem.detail)
 
 
-def _administrator(request: Request, services: ServicesOf) -> Caller:
-    """Return who is logged in; send others to the login, which leads back here."""
+def _logged_in(request: Request, services: ServicesOf) -> Caller:
+    """Return who asks; send those who are nobody to the login, which leads back here."""
     try:
         caller = identify(request, services.database)
     except AuthenticationError:  # a session that has ended
@@ -50,11 +50,24 @@ def _administrator(request: Request, services: ServicesOf) -> Caller:
     if caller == NOBODY:
         back = request.url.path if request.method == "GET" else "/admin"
         raise HTTPException(303, headers={"location": f"/login?next={quote(back, safe='/')}"})
+    return caller
+
+
+LoggedIn = Annotated[Caller, Depends(_logged_in)]
+
+
+def _administrator(caller: LoggedIn) -> Caller:
     return check_may(caller, Right.ADMIN, None)
 
 
+def _writer(caller: LoggedIn, channel_id: str) -> Caller:
+    return check_may(caller, Right.WRITE, channel_id)
+
+
 Administrator = Annotated[Caller, Depends(_administrator)]
-"""Who is logged in."""
+"""An administrator, who is logged in."""
+Writer = Annotated[Caller, Depends(_writer)]
+"""An administrator, or a token that may change the channel in the path, `{channel_id}`."""
 
 
 def zone_of(name: str) -> tzinfo:

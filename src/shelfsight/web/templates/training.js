@@ -2,7 +2,7 @@
 
 /** @typedef {{status: string, stage: string, done: number, total: number, etaSeconds: number | null, cancelledAt: string | null}} Training */
 
-const PARTS = ["facts", "now", "history"]
+const PARTS = ["facts", "now", "versions", "history"]
 const AGAIN_AFTER_MS = 5000
 const number = new Intl.NumberFormat("en")
 
