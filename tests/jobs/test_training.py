@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from shelfsight.access import audit
 from shelfsight.catalog.images import Upload, add_images
@@ -113,7 +114,11 @@ def test_a_clearly_worse_version_is_published_and_not_released_unless_it_is_forc
     monkeypatch.setattr(training_module, "judge", lambda *_: GateVerdict(agrees=True, reason="first"))
     train(registry, trainer)
     monkeypatch.setattr(training_module, "judge", lambda *_: GateVerdict(agrees=agrees, reason="20 points worse"))
-    done = train(registry, trainer, forced=forced)
+    with capture_logs() as log:
+        done = train(registry, trainer, forced=forced)
+    told = [(entry["event"], entry["channel"]) for entry in log]
+    assert told == [("training_began", "T_1"), ("training_ended", "T_1")]
+    assert (log[-1]["state"], log[-1]["version"]) == ("ready", "1.0.1")
     assert (done.status, done.gate, done.version) == (TrainingState.READY, "20 points worse", "1.0.1")
     with registry.database.read() as tx:
         published = versions.version(tx, "T_1", "1.0.1")

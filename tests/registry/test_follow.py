@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from shelfsight.errors import ConflictError, DatabaseError, StorageError
 from shelfsight.registry import latest
@@ -38,9 +39,13 @@ def release_in_sql(registry: Registry, version: str) -> None:
 
 def test_a_release_in_sql_is_followed_and_then_nothing_is_done(two: Registry) -> None:
     follower = Follower(two)
-    follower.look()
-    release_in_sql(two, "v1.0.0")
-    follower.look()
+    with capture_logs() as log:
+        follower.look()
+        assert log == []  # of what was live before nothing is told
+        release_in_sql(two, "v1.0.0")
+        follower.look()
+    told = {"event": "version_live", "log_level": "info", "channel": "T_1", "version": "1.0.0", "before": "1.0.1"}
+    assert log == [told]
     assert latest.read(two.storage, "T_1") == "1.0.0"
     two.storage.point("ml-models/T_1/latest", "v1.0.1")
     follower.look()  # the database has not changed: nobody looks at storage

@@ -36,7 +36,7 @@ def tidy(registry: Registry) -> None:
     cleaned = clean_up(registry)
     _log.info("cleaned_up", versions=len(cleaned.versions), blobs=len(cleaned.blobs), busy=cleaned.busy)
     for problem in cleaned.broken:
-        _log.warning("version_is_broken", reason=problem)
+        _log.warning("not_cleaned_up", reason=problem)
     before = datetime.now(UTC) - _DOWNLOADS_KEPT
     sum(in_batches(registry.database, lambda tx, limit: purge_downloads(tx, before, limit)))
     compact_embeddings(registry)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from shelfsight.catalog.rules import ReleasePolicy
 from shelfsight.catalog.store import images
 from shelfsight.errors import (
@@ -41,6 +43,7 @@ KIND = "train"
 
 _TOLD_EVERY_S = 0.5
 _CANCELLED_WITHIN_S = 0.5
+_log = structlog.get_logger()
 
 
 def _may_pass(error: Exception) -> bool:
@@ -83,11 +86,19 @@ class Trainer:
 
     def _begin(self, training_id: int) -> bool:
         with self.registry.database.write() as tx:
-            return store.begin(tx, training_id, _now())
+            begins = store.begin(tx, training_id, _now())
+            channel = store.get(tx, training_id).channel if begins else None
+        if begins:
+            _log.info("training_began", channel=channel, training=training_id)
+        return begins
 
     def _end(self, training_id: int, state: TrainingState, error: str | None = None) -> None:
         with self.registry.database.write() as tx:
             store.end(tx, training_id, state, error=error, now=_now())
+            ended = store.get(tx, training_id)
+        tell = _log.warning if state is TrainingState.FAILED else _log.info
+        facts = {"version": ended.version, "reason": error}
+        tell("training_ended", channel=ended.channel, training=training_id, state=state.value, **facts)
 
     def _train(self, job: Job, training_id: int) -> dict[str, Any]:
         """Learn and publish; return the state to end in, and the sentence that goes with it."""

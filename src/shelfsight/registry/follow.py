@@ -23,12 +23,13 @@ _log = structlog.get_logger()
 
 
 class Follower:
-    """Looks which channels' versions have changed, and lets their `latest` follow."""
+    """Looks which channels' versions have changed, lets their `latest` follow, and tells the log which is live."""
 
     def __init__(self, registry: Registry) -> None:
         """Follow the versions of `registry`; the first look is at every channel that has any."""
         self._registry = registry
         self._seen: dict[str, int] = {}
+        self._live: dict[str, str | None] = {}
         self._trouble: dict[str, str] = {}
 
     def look(self) -> None:
@@ -48,13 +49,16 @@ class Follower:
 
     def _follow(self, channel: str) -> bool:
         try:
-            latest.point(self._registry.database, self._registry.storage, channel)
+            live = latest.point(self._registry.database, self._registry.storage, channel)
         except ShelfsightError as exc:
             if self._trouble.get(channel) != str(exc):
                 _log.warning("latest_not_updated", channel=channel, reason=str(exc))
             self._trouble[channel] = str(exc)
             return False
         self._trouble.pop(channel, None)
+        if self._live.get(channel, live) != live:  # not of every channel when a server starts
+            _log.info("version_live", channel=channel, version=live, before=self._live[channel])
+        self._live[channel] = live
         return True
 
 
