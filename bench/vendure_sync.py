@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from tests.vendure.server import SUPERADMIN, VendureServer, vendure_server
 
+from shelfsight.access.rules import Asker
 from shelfsight.database import clock, migrate
 from shelfsight.database.engine import open_database
 from shelfsight.partners.vendure.client import UploadFile
@@ -36,7 +37,6 @@ from shelfsight.vendure.connections import Wish, connect
 from shelfsight.vendure.rules import Sells
 from shelfsight.vendure.sync import Order, sync
 from shelfsight.vendure.take_over import batches
-from shelfsight.webhooks.subscriptions import Asker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

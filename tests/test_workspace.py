@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from shelfsight.bundle.folder import staged_folder
 from shelfsight.workspace import workspace
 
 WORKS = """
@@ -40,14 +41,14 @@ def make_old(folder: Path) -> None:
 
 def test_it_is_there_within_the_block_and_gone_after_it(root: Path) -> None:
     with workspace("test") as folder:
-        assert (folder.parent, list(folder.iterdir())) == (root, [])
+        assert (folder.parents[1], list(folder.iterdir())) == (root, [])
     assert list(root.iterdir()) == []
 
 
 def test_what_a_killed_process_left_goes_and_what_a_living_one_has_stays() -> None:
     with subprocess.Popen([sys.executable, "-c", WORKS], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
-        folder = Path(other.stdout.readline().strip())
+        folder = Path(other.stdout.readline().strip()).parent
         make_old(folder)
         with workspace("test"):
             assert folder.exists(), "its process lives"
@@ -55,6 +56,17 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_has_stays() -> No
     assert folder.exists(), "a killed process clears nothing away"
     with workspace("test"):
         assert not folder.exists()
+
+
+def test_a_bundle_can_be_written_in_it_by_this_process_and_by_another() -> None:
+    write = "import sys; from pathlib import Path; from shelfsight.bundle.folder import staged_folder as staged\n"
+    write += "with staged(Path(sys.argv[1])) as stage: (stage / 'file').write_text('x')"
+    with workspace("test") as folder:
+        for name in ("first", "second"):
+            subprocess.run([sys.executable, "-c", write, str(folder / name)], check=True, timeout=60)
+            with staged_folder(folder / name) as stage:
+                (stage / "file").write_text("y")
+            assert (folder / name / "file").read_text() == "y"
 
 
 def test_young_folders_links_and_those_of_others_stay(root: Path) -> None:

@@ -36,8 +36,10 @@ def workspace(what: str) -> Iterator[Path]:
     _remove_abandoned(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{what}-") as name:
         lock = _locked(name)
+        inner = Path(name, "work")  # not what is locked: whoever puts a bundle there locks the folder it lies in
+        inner.mkdir()
         try:
-            yield Path(name)
+            yield inner
         finally:
             if lock is not None:
                 os.close(lock)

@@ -18,7 +18,7 @@ from sqlalchemy import insert, update
 from starlette.testclient import TestClient
 
 from shelfsight.access import audit, tokens
-from shelfsight.access.rules import COMMAND_LINE
+from shelfsight.access.rules import COMMAND_LINE, Asker
 from shelfsight.access.tokens import NewToken
 from shelfsight.api.services import Services
 from shelfsight.app import build_app
@@ -28,7 +28,6 @@ from shelfsight.database.tables import channels, trainings
 from shelfsight.errors import ConflictError, DatabaseError
 from shelfsight.jobs import events, requests, store
 from shelfsight.jobs.documents import eta_s
-from shelfsight.jobs.requests import Asker
 from shelfsight.jobs.trainings import Reason, Training, TrainingState
 from shelfsight.storage import open_storage
 

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import select, text
 
 from shelfsight.access.limits import RequestLimits, VolumeLimit
+from shelfsight.access.rules import Asker
 from shelfsight.api.services import Services
 from shelfsight.app import build_app
 from shelfsight.catalog.rules import ProductDetails, Visibility
@@ -25,7 +26,6 @@ from shelfsight.till import sales as booking
 from shelfsight.till import store
 from shelfsight.till.rules import BATCH_MOST, LINES_MOST, NewLine, NewSale, Period
 from shelfsight.webhooks import subscriptions
-from shelfsight.webhooks.subscriptions import Asker
 from tests.till.shop import MARIA, NOW, SALES, Shop, sale
 
 if TYPE_CHECKING:

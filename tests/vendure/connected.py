@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import update
 
+from shelfsight.access.rules import Asker
 from shelfsight.catalog.rules import Stamp
 from shelfsight.catalog.store import channels
 from shelfsight.database import clock
 from shelfsight.database.tables import vendure_channels, vendure_orders, vendure_servers
 from shelfsight.vendure.connections import Wish, connect
 from shelfsight.vendure.sync import Order, sync
-from shelfsight.webhooks.subscriptions import Asker
 from tests.vendure.server import SUPERADMIN
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
 
+from shelfsight.access.rules import Asker
 from shelfsight.catalog.rules import ProductState
 from shelfsight.catalog.store import changes, images, products
 from shelfsight.database import clock
@@ -15,7 +16,6 @@ from shelfsight.vendure import store
 from shelfsight.vendure.connections import Wish, connect
 from shelfsight.vendure.rules import Sells
 from shelfsight.vendure.sync import Order, sync
-from shelfsight.webhooks.subscriptions import Asker
 from tests.vendure.server import SUPERADMIN
 
 if TYPE_CHECKING:

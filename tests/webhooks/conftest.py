@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import insert, select, update
 
+from shelfsight.access.rules import Asker
 from shelfsight.database.engine import open_database
 from shelfsight.database.tables import channels, webhook_deliveries
 from shelfsight.webhooks import outbox, store, subscriptions
 from shelfsight.webhooks.rules import DeliveryState, Event
 from shelfsight.webhooks.sender import Sender
-from shelfsight.webhooks.subscriptions import AddedWebhook, Asker
 from tests.webhooks.receiver import Receiver, receiving
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from shelfsight.catalog.reach import Reach
     from shelfsight.database.engine import Database
     from shelfsight.webhooks.rules import Delivery
+    from shelfsight.webhooks.subscriptions import AddedWebhook
 
 BY = Asker(actor="maria", address="192.0.2.7")
 HERE = (ip_network("127.0.0.0/8"),)

@@ -8,8 +8,9 @@ from fastapi import Depends, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
 from starlette.requests import HTTPConnection  # noqa: TC002 (FastAPI reads it)
 
-from shelfsight.access.rules import NOBODY, Caller, Right, may
+from shelfsight.access.rules import NOBODY, Asker, Caller, Right, may
 from shelfsight.access.tokens import authenticate, authenticate_session
+from shelfsight.api.problems import address_of
 from shelfsight.api.services import ServicesOf  # noqa: TC001 (FastAPI reads it)
 from shelfsight.errors import AccessError, AuthenticationError
 
@@ -23,6 +24,11 @@ _BEARER = HTTPBearer(scheme_name="token", description="A token, or the public ke
 _COOKIE = APIKeyCookie(
     name=SESSION_COOKIE, scheme_name="session", description="What `POST /sessions` set", auto_error=False
 )
+
+
+def asker_of(caller: Caller, request: HTTPConnection) -> Asker:
+    """Return who asks, as what they do is written down."""
+    return Asker(actor=caller.actor, address=address_of(request.scope))
 
 
 def identify(connection: HTTPConnection, database: Database) -> Caller:

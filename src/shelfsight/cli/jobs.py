@@ -12,11 +12,13 @@ from shelfsight.cli.parameters import JsonOption
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from shelfsight.access.rules import Asker
     from shelfsight.cli.service import Service
-    from shelfsight.jobs.requests import Asker
     from shelfsight.jobs.trainings import Training
 
-IdArgument = Annotated[int, typer.Argument(metavar="ID", min=1, max=2**63 - 1, help="Id of the training.")]
+IdArgument = Annotated[
+    int, typer.Argument(metavar="ID", min=1, max=2**63 - 1, help="Number of the training, as `jobs list` shows it.")
+]
 State = Literal["queued", "training", "ready", "idle", "failed", "cancelled"]
 
 _COLUMNS = ("Id", "Channel", "State", "By", "Asked for", "Version", "Accuracy")
@@ -252,6 +254,6 @@ def _sentence(service: Service, training: Training) -> str:
 
 
 def _asker(service: Service) -> Asker:
-    from shelfsight.jobs.requests import Asker
+    from shelfsight.access.rules import Asker
 
     return Asker(actor=service.caller.actor)

@@ -9,9 +9,9 @@ import typer
 from shelfsight.cli.parameters import ChannelArgument, JsonOption
 
 if TYPE_CHECKING:
+    from shelfsight.access.rules import Asker
     from shelfsight.cli.service import Service
     from shelfsight.webhooks.rules import Delivery, Webhook
-    from shelfsight.webhooks.subscriptions import Asker
 
 WebhookArgument = Annotated[str, typer.Argument(metavar="ID", help="As `webhooks list` shows it.")]
 State = Literal["pending", "delivered", "failed"]
@@ -183,6 +183,6 @@ def _delivery_row(delivery: Delivery) -> tuple[str, ...]:
 
 
 def _asker(service: Service) -> Asker:
-    from shelfsight.webhooks.subscriptions import Asker
+    from shelfsight.access.rules import Asker
 
     return Asker(actor=service.caller.actor)

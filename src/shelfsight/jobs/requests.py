@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from shelfsight.jobs.trainings import Reason, TrainingState
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from shelfsight.access.rules import Asker
     from shelfsight.database.engine import Database
     from shelfsight.jobs.trainings import Training
 
@@ -21,14 +21,6 @@ NO_WORKER = "no worker is running: start `shelfsight serve` or `shelfsight worke
 _SILENT_AFTER = timedelta(seconds=60)
 """Three times as long as workers let each other be silent: clocks differ a little."""
 _RETRIED = frozenset({TrainingState.FAILED, TrainingState.CANCELLED, TrainingState.IDLE})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asker:
-    """Who asks, and from which address."""
-
-    actor: str
-    address: str | None = None
 
 
 def ask(database: Database, channel: str, by: Asker, *, forced: bool = False) -> Training:

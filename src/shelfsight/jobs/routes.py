@@ -6,17 +6,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from starlette.responses import StreamingResponse
 
-from shelfsight.access.rules import Caller
 from shelfsight.api.documents import Page
-from shelfsight.api.guards import ReaderCaller, WriterCaller
+from shelfsight.api.guards import ReaderCaller, WriterCaller, asker_of
 from shelfsight.api.pages import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page_of
-from shelfsight.api.problems import address_of
 from shelfsight.api.services import ServicesOf
 from shelfsight.catalog.store import channels
 from shelfsight.jobs import events, requests, store
 from shelfsight.jobs.documents import LogDocument, TrainingDocument, TrainingRequestDocument
 from shelfsight.jobs.events import Streams
-from shelfsight.jobs.requests import Asker
 from shelfsight.jobs.trainings import Training
 
 router = APIRouter(prefix="/api/v1/channels/{channel_id}/trainings", tags=["trainings"])
@@ -36,7 +33,7 @@ def request_training(
 ) -> TrainingDocument:
     """Ask for a training; one that waits already is the one that is answered with."""
     forced = document is not None and document.force
-    asked = requests.ask(services.database, channel_id, _asker(caller, request), forced=forced)
+    asked = requests.ask(services.database, channel_id, asker_of(caller, request), forced=forced)
     return _accepted(response, asked)
 
 
@@ -83,7 +80,7 @@ def cancel_training(
     channel_id: str, training_id: TrainingId, services: ServicesOf, caller: WriterCaller, request: Request
 ) -> TrainingDocument:
     """Ask for the end of a training: one that waits has ended then, one that runs ends within two seconds."""
-    by = _asker(caller, request)
+    by = asker_of(caller, request)
     return TrainingDocument.of(requests.cancel(services.database, training_id, by, channel=channel_id))
 
 
@@ -97,7 +94,7 @@ def retry_training(
     response: Response,
 ) -> TrainingDocument:
     """Ask for another training like one that failed, was cancelled, or had nothing to learn."""
-    by = _asker(caller, request)
+    by = asker_of(caller, request)
     return _accepted(response, requests.ask_again(services.database, training_id, by, channel=channel_id))
 
 
@@ -133,10 +130,6 @@ async def follow_training(
         return Response(status_code=204)  # what tells a browser to stop asking
     found = events.follow(services.database, training, streams)
     return StreamingResponse(found, media_type="text/event-stream", headers=events.HEADERS)
-
-
-def _asker(caller: Caller, request: Request) -> Asker:
-    return Asker(actor=caller.actor, address=address_of(request.scope))
 
 
 def _accepted(response: Response, training: Training) -> TrainingDocument:

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from shelfsight.access.rules import Asker
     from shelfsight.database.engine import Database
     from shelfsight.partners.vendure.records import VendureChannel
-    from shelfsight.webhooks.subscriptions import Asker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shelfsight.access.rules import Asker
 from shelfsight.catalog.store import channels
 from shelfsight.database import clock
 from shelfsight.errors import AuthenticationError, NotFoundError
 from shelfsight.jobs import requests
 from shelfsight.jobs import store as trainings
-from shelfsight.jobs.requests import Asker
 from shelfsight.vendure import mirror_store, store
 from shelfsight.vendure.message_rules import is_genuine, requester, wanted_by
 from shelfsight.vendure.rules import ACTOR

@@ -5,15 +5,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Path, Query, Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
-from shelfsight.access.rules import Caller
-from shelfsight.api.problems import address_of
+from shelfsight.api.guards import asker_of
 from shelfsight.api.services import Services, ServicesOf
 from shelfsight.catalog.store import channels, images, products
 from shelfsight.errors import ConflictError, NotFoundError
 from shelfsight.jobs import requests, store
 from shelfsight.jobs.documents import TrainingDocument
 from shelfsight.jobs.outcome import TOO_FEW, outcome
-from shelfsight.jobs.requests import Asker
 from shelfsight.jobs.trainings import Training, TrainingState
 from shelfsight.rollout import store as rollouts
 from shelfsight.web import login, pairing, versions
@@ -69,7 +67,7 @@ def train(
 ) -> Response:
     """Ask for a training, and show the channel."""
     try:
-        requests.ask(services.database, channel_id, _asker(caller, request), forced=force)
+        requests.ask(services.database, channel_id, asker_of(caller, request), forced=force)
     except NotFoundError as error:
         return refused(request, error)
     return RedirectResponse(_address(channel_id), status_code=303)
@@ -81,7 +79,7 @@ def cancel(
 ) -> Response:
     """Ask for the end of a training, and show the channel."""
     try:
-        requests.cancel(services.database, training_id, _asker(caller, request), channel=channel_id)
+        requests.cancel(services.database, training_id, asker_of(caller, request), channel=channel_id)
     except NotFoundError as error:
         return refused(request, error)
     except ConflictError:
@@ -155,7 +153,3 @@ def _advice(counted: tuple[int, int]) -> str:
 
 def _address(channel_id: str) -> str:
     return f"/admin/channels/{channel_id}"
-
-
-def _asker(caller: Caller, request: Request) -> Asker:
-    return Asker(actor=caller.actor, address=address_of(request.scope))

@@ -4,11 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from shelfsight.access.rules import Caller
 from shelfsight.api.documents import Page
-from shelfsight.api.guards import WriterCaller
+from shelfsight.api.guards import WriterCaller, asker_of
 from shelfsight.api.pages import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page_of
-from shelfsight.api.problems import address_of
 from shelfsight.api.services import ServicesOf
 from shelfsight.catalog.store import channels
 from shelfsight.webhooks import store, subscriptions
@@ -19,7 +17,6 @@ from shelfsight.webhooks.documents import (
     WebhookDocument,
 )
 from shelfsight.webhooks.rules import DeliveryState
-from shelfsight.webhooks.subscriptions import Asker
 
 router = APIRouter(prefix="/api/v1/channels/{channel_id}/webhooks", tags=["webhooks"])
 
@@ -38,7 +35,7 @@ def add_webhook(
     """Add a webhook. The answer is the only one that shows its secret."""
     reach = subscriptions.reach_of(services.webhook_networks)
     added = subscriptions.add(
-        services.database, channel_id, document.url, document.events, reach=reach, by=_asker(caller, request)
+        services.database, channel_id, document.url, document.events, reach=reach, by=asker_of(caller, request)
     )
     response.headers["location"] = f"/api/v1/channels/{channel_id}/webhooks/{added.webhook.id}"
     response.headers["cache-control"] = "no-store"
@@ -65,7 +62,7 @@ def remove_webhook(
     channel_id: str, webhook_id: str, caller: WriterCaller, services: ServicesOf, request: Request
 ) -> None:
     """Remove a webhook; what is on its way to it is not sent any more."""
-    subscriptions.remove(services.database, channel_id, webhook_id, by=_asker(caller, request))
+    subscriptions.remove(services.database, channel_id, webhook_id, by=asker_of(caller, request))
 
 
 @router.post("/{webhook_id}/test", status_code=202)
@@ -73,7 +70,7 @@ def send_test_event(
     channel_id: str, webhook_id: str, caller: WriterCaller, services: ServicesOf, request: Request
 ) -> DeliveryDocument:
     """Send an event `webhook.test` to a webhook; its delivery, which is answered with, says what came of it."""
-    by = _asker(caller, request)
+    by = asker_of(caller, request)
     return DeliveryDocument.of(subscriptions.send_test(services.database, channel_id, webhook_id, by=by))
 
 
@@ -108,9 +105,5 @@ def retry_delivery(
     request: Request,
 ) -> DeliveryDocument:
     """Send an event now, under the same id, with as many attempts as a new one has; also one that has arrived."""
-    by = _asker(caller, request)
+    by = asker_of(caller, request)
     return DeliveryDocument.of(subscriptions.retry(services.database, channel_id, webhook_id, delivery_id, by=by))
-
-
-def _asker(caller: Caller, request: Request) -> Asker:
-    return Asker(actor=caller.actor, address=address_of(request.scope))

@@ -31,20 +31,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from shelfsight.access.rules import Asker
     from shelfsight.catalog.reach import Address
     from shelfsight.database.engine import Database
     from shelfsight.settings import Network
 
 ANSWERS_WITHIN_S = 15.0
 _LOOKED_UP_WITHIN_S = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asker:
-    """Who asks, for the audit."""
-
-    actor: str
-    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,12 +57,12 @@ def connect(
 
     Of a channel that is connected already, what is not named stays as it is.
     """
+    from shelfsight.access.rules import Asker
     from shelfsight.cli.service import opened_service
     from shelfsight.errors import UsageError
     from shelfsight.settings import vendure_settings
     from shelfsight.vendure import connections as room
     from shelfsight.vendure.rules import Sells as SellsRule
-    from shelfsight.webhooks.subscriptions import Asker
 
     settings = vendure_settings()
     address = api or settings.api
@@ -86,10 +86,10 @@ def connect(
 
 def disconnect(channel: ChannelArgument) -> None:
     """Take nothing over from Vendure any more; the channel's products stay."""
+    from shelfsight.access.rules import Asker
     from shelfsight.cli.output import print_plain
     from shelfsight.cli.service import opened_service
     from shelfsight.vendure import connections as room
-    from shelfsight.webhooks.subscriptions import Asker
 
     with opened_service() as service:
         gone = room.disconnect(service.database, channel, by=Asker(actor=service.caller.actor))
