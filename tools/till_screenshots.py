@@ -128,6 +128,7 @@ def _shop(work: Path) -> Iterator[TillShop]:
     made = work / "made"
     made.mkdir()
     shop = TillShop(make_shop(made, bundle), work / "shop")
+    shop.rename("Corner shop")
     shop.start()
     yield shop
     shop.close()

@@ -165,7 +165,7 @@ def test_a_config_that_nobody_trusted_has_signed_is_refused(
     open_client(page, client_shop, trustedKeys=["0" * 64])
     state = sync(page)
     assert (state["name"], state["version"], state["retryable"]) == ("error", None, False)
-    assert "pair it again" in state["words"]
+    assert "log in again with a new pairing link" in state["words"]
     assert client_shop.network.seen("/assets/") == []
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PINEAPPLE = EXAMPLES / "try" / "pineapple.jpg"
 KNOWN = "I know this one"
-UNKNOWN = "I don’t know this one"
+UNKNOWN = "Not sure"
 NO_MODEL = "Camera recognition not yet set up. Add products with images first."
 PRETEND_CARD = """
 const getContext = HTMLCanvasElement.prototype.getContext

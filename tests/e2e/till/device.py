@@ -101,7 +101,8 @@ def sell(page: Page, photo: str) -> None:
 def check_out(page: Page) -> None:
     """Check out, and wait until the sale is safe on the device."""
     page.get_by_role("button", name="Check out").click()
-    expect(page.get_by_text("Sale recorded", exact=True)).to_be_visible()
+    expect(page.locator("#sold-words")).to_be_visible()
+    expect(page.locator("#sold-words")).to_have_text("Sale recorded")
 
 
 def is_booked(page: Page) -> None:

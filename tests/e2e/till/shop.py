@@ -96,6 +96,11 @@ class TillShop:
         registry = Registry(database=self.database, storage=self._storage)
         return publish(registry, Order(folder=bundle, channel=CHANNEL)).version
 
+    def rename(self, name: str) -> None:
+        """Call the channel something else."""
+        with self.database.write() as tx:
+            channels.change(tx, CHANNEL, {"name": name}, stamp=OWNER)
+
     def rotate_token(self) -> None:
         """Give the channel another public key."""
         with self.database.write() as tx:
@@ -150,6 +155,11 @@ class TillShop:
         with self.database.write() as tx:
             for product_id in product_ids:
                 products.delete(tx, CHANNEL, product_id, stamp=OWNER)
+
+    def restore(self, product_id: str) -> None:
+        """Put a product back into the shop."""
+        with self.database.write() as tx:
+            products.restore(tx, CHANNEL, product_id, stamp=OWNER)
 
 
 def photos(*names: str) -> Sequence[Path]:

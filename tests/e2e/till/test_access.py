@@ -45,6 +45,7 @@ SIZES: dict[str, ViewportSize] = {
     "laptop": {"width": 1440, "height": 900},
 }
 NO_CODE = "0" * 64
+NO_TOKEN = f"ck_{'0' * 32}"
 
 
 def till(device: BrowserContext, shop: TillShop, channel: str = CHANNEL) -> Page:
@@ -69,7 +70,7 @@ def test_a_pairing_link_logs_in_once_and_leaves_no_secret_in_the_address(
 
 def test_without_a_link_the_page_asks_for_one_and_takes_it_as_text(device: BrowserContext, shop: TillShop) -> None:
     page = till(device, shop)
-    expect(page.get_by_role("heading", name=f"Log in to {CHANNEL}")).to_be_visible()
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
     page.get_by_label("Pairing link").fill("my shop")
     page.get_by_role("button", name="Log in").click()
     expect(page.locator("#login-problem")).to_contain_text("This is no pairing link")
@@ -91,6 +92,52 @@ def test_a_link_that_was_cut_off_says_what_to_do(device: BrowserContext, shop: T
     page.goto(shop.link()[:-3])
     expect(page.locator("#login-problem")).to_contain_text("copy the link again")
     assert "#" not in page.url
+
+
+@pytest.mark.parametrize("channel", [CHANNEL, "nope"])
+def test_a_link_that_the_server_does_not_take_logs_nobody_in(
+    device: BrowserContext, shop: TillShop, channel: str
+) -> None:
+    page = device.new_page()
+    page.goto(f"{shop.address}/till/{channel}#token={NO_TOKEN}&keys={NO_CODE}")
+    expect(page.locator("#login-problem")).to_contain_text("This link is not valid (any more)")
+    expect(page.locator("#login-problem")).to_contain_text(f"shelfsight channels pair {channel}")
+    expect(page.get_by_text("Whether this server has such a shop")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+
+
+def test_a_wrong_link_takes_the_place_of_no_good_one(device: BrowserContext, shop: TillShop) -> None:
+    page = ready_till(device, shop)
+    page.goto(f"{shop.address}/till/{CHANNEL}#token={NO_TOKEN}&keys={NO_CODE}")
+    expect(page.locator("#login-problem")).to_contain_text("This link is not valid (any more)")
+    expect(page.locator("#login-told")).to_contain_text("This till stays logged in")
+    page.reload()
+    is_ready(page)
+
+
+def test_a_link_opened_without_a_network_is_not_called_wrong(device: BrowserContext, shop: TillShop) -> None:
+    page = ready_till(device, shop)
+    shop.stop()
+    page.goto(shop.link())
+    is_ready(page, "Offline")
+
+
+def test_the_shop_has_its_name_everywhere_and_without_a_network_too(device: BrowserContext, shop: TillShop) -> None:
+    page = ready_till(device, shop)
+    shop.rename("Maria’s corner shop")
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_role("button", name="Look for updates").click()
+    expect(page.locator("#shop-facts")).to_contain_text("Maria’s corner shop")
+    shop.stop()
+    page.reload()
+    expect(page.get_by_role("heading", name="Maria’s corner shop")).to_be_visible()
+    assert page.title() == "Maria’s corner shop – Till"
+    is_ready(page, "Offline")
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_role("button", name="Log out").click()
+    page.locator("#ask-yes").click()
+    expect(page.get_by_role("heading", name="Log in")).to_have_text("Log in")
 
 
 def test_a_code_is_read_by_the_camera(device: BrowserContext, shop: TillShop) -> None:
@@ -119,7 +166,7 @@ def test_a_link_opened_in_a_tab_that_shows_the_till_logs_in_anew(device: Browser
     old = shop.token()
     shop.rotate_token()
     page.get_by_role("button", name="Settings").click()
-    page.get_by_role("button", name="Look for a newer one").click()
+    page.get_by_role("button", name="Look for updates").click()
     page.locator("#close-settings").click()
     expect(page.get_by_role("button", name="Log in again")).to_be_visible()
     show(page, "banana")  # what is here goes on
@@ -137,7 +184,7 @@ def test_a_link_with_a_key_that_is_not_the_servers_trusts_nothing(device: Browse
     expect(page.locator("#lacking-words")).to_contain_text("The server has a key that this device does not know")
     assert shop.network.seen("/blobs/") == []
     page.locator("#log-in-instead").click()
-    page.get_by_label("Pairing link").fill(shop.link())
+    page.get_by_role("textbox", name="Pairing link").fill(shop.link())
     page.keyboard.press("Enter")
     is_ready(page)
 
@@ -228,6 +275,7 @@ def test_a_sale_by_keyboard_alone(device: BrowserContext, shop: TillShop) -> Non
     keys.press("ArrowDown")
     keys.press("Enter")
     expect(lines(page)).to_have_count(1)
+    expect(page.get_by_role("button", name="Search products")).to_be_focused()
     _tab_to(page, "One more Oatly oat drink")
     keys.press("Enter")
     _tab_to(page, "Quantity of Oatly oat drink", backwards=True)
@@ -346,6 +394,7 @@ def _nothing_found(page: Page, _shop: TillShop) -> None:
 def _settings(page: Page, _shop: TillShop) -> None:
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Settings").click()
+    page.get_by_text("Diagnostics", exact=True).click()
     expect(page.locator("#diagnostics")).not_to_be_empty()
 
 

@@ -221,6 +221,37 @@ def test_a_refused_sale_is_shown_with_what_to_do_and_can_be_mended(device: Brows
     assert shop.sold() == [["banana"]]
 
 
+def test_a_refused_sale_can_be_tried_again_with_the_keyboard(device: BrowserContext, shop: TillShop) -> None:
+    page = ready_till(device, shop)
+    scan(page, BARCODES["lemon"])
+    shop.remove("lemon")
+    page.get_by_role("button", name="Check out").click()
+    page.locator("#queue").click()
+    again = page.locator("dialog").get_by_role("button", name="Try again")
+    again.press("Enter")
+    expect(page.locator("#sales-words")).to_have_text("1 sale was refused: look at it.")
+    expect(page.locator("#sales-title")).to_be_focused()
+    expect(again).to_have_count(1)
+    shop.restore("lemon")
+    again.press("Enter")
+    expect(page.locator("#sales-words")).to_have_text("All sales are sent.")
+    expect(again).to_have_count(0)
+    expect(page.locator("#queue")).to_be_hidden()
+    assert shop.sold() == [["lemon"]]
+
+
+@pytest.mark.parametrize("status", [200, 405, 451])
+def test_a_captive_portal_refuses_no_sale(device: BrowserContext, shop: TillShop, status: int) -> None:
+    page = ready_till(device, shop)
+    shop.network.trouble = lambda scope: Fault(status=status) if scope["path"] == SALES else None
+    sell(page, "banana")
+    sell(page, "pineapple")
+    expect(page.locator("#queue-words")).to_have_text("2 sales wait to be sent.")
+    shop.network.trouble = lambda _scope: None
+    send(page)
+    assert shop.sold() == [["banana"], ["pineapple"]]
+
+
 def test_a_sale_that_nobody_wants_can_be_forgotten(device: BrowserContext, shop: TillShop) -> None:
     page = ready_till(device, shop)
     scan(page, BARCODES["lemon"])

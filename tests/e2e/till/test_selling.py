@@ -158,6 +158,15 @@ def test_the_screen_reader_is_told_an_answer_once_however_often_it_comes(
     assert said.startswith("Pineapple, €2.49, ")
 
 
+def test_what_was_said_of_a_picture_is_taken_back_with_it(page: Page, tmp_path: Path) -> None:
+    show(page, "watermelon")
+    expect(page.locator("#announcement")).to_have_text(re.compile(r"^Not sure\. Could it be "))
+    (tmp_path / "broken.jpg").write_bytes(b"no photo")
+    page.locator("#file").set_input_files(tmp_path / "broken.jpg")
+    expect(page.locator("#advice")).to_contain_text("That is no photo")
+    expect(page.locator("#announcement")).to_have_text("")
+
+
 def test_a_camera_that_ran_runs_again_after_a_reload(device: BrowserContext, shop: TillShop) -> None:
     device.grant_permissions(["camera"])
     page = ready_till(device, shop)
@@ -341,11 +350,11 @@ def test_a_newer_version_takes_over_while_the_one_before_answers(
     page: Page, shop: TillShop, demo_bundle: Path
 ) -> None:
     show(page, "pineapple")
-    version = shop.publish(demo_bundle)
     hold = threading.Event()
     shop.network.trouble = lambda scope: Fault(hold=hold) if "/metadata.json" in scope["path"] else None
+    version = shop.publish(demo_bundle)
     page.get_by_role("button", name="Settings").click()
-    page.get_by_role("button", name="Look for a newer one").click()
+    page.get_by_role("button", name="Look for updates").click()
     until(page, lambda: shop.network.running > 0)
     page.locator("#close-settings").click()
     show(page, "banana")
@@ -353,13 +362,13 @@ def test_a_newer_version_takes_over_while_the_one_before_answers(
     hold.set()
     is_ready(page)
     page.get_by_role("button", name="Settings").click()
-    expect(page.locator("#model-facts")).to_contain_text(version)
+    expect(page.locator("#shop-facts")).to_contain_text(version)
 
 
 def test_new_products_are_found_after_a_refresh(page: Page, shop: TillShop) -> None:
     shop.remove("lemon")
     page.get_by_role("button", name="Settings").click()
-    page.get_by_role("button", name="Look for a newer one").click()
+    page.get_by_role("button", name="Look for updates").click()
     expect(page.locator("#model-words")).to_have_text("Ready.")
     page.locator("#close-settings").click()
     search(page, "lemon")
@@ -368,9 +377,13 @@ def test_new_products_are_found_after_a_refresh(page: Page, shop: TillShop) -> N
 
 def test_settings_say_what_somebody_needs_and_no_secret(page: Page, shop: TillShop) -> None:
     page.get_by_role("button", name="Settings").click()
-    expect(page.locator("#model-facts")).to_contain_text("1.0.0")
-    expect(page.locator("#model-facts")).to_contain_text("2026")
-    expect(page.locator("#device-facts")).to_contain_text("13 products")
+    expect(page.locator("#shop-facts")).to_contain_text("1.0.0")
+    expect(page.locator("#shop-facts")).to_contain_text("2026")
+    expect(page.locator("#shop-facts")).to_contain_text("13, as of")
+    expect(page.locator("#shop-facts")).not_to_contain_text("MB")
+    expect(page.locator("#diagnostics")).to_be_hidden()
+    page.get_by_text("Diagnostics", exact=True).click()
+    expect(page.locator("#device-facts")).to_contain_text("WebAssembly")
     text = page.locator("#diagnostics").inner_text()
     assert f"channel: {CHANNEL}" in text
     assert "sales: 0 waiting, 0 refused" in text

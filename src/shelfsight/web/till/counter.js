@@ -5,11 +5,11 @@ import { countWords } from './core/sentences.js'
 import { priced } from './core/words.js'
 import { BasketPanel } from './view/basket.js'
 import { Notices } from './view/notices.js'
-import { element, isNarrow, onPress } from './view/page.js'
+import { element, isNarrow, onPress, showShop } from './view/page.js'
 import { Recognising } from './view/recognising.js'
 import { Sales } from './view/sales.js'
 import { Scanner } from './view/scanner.js'
-import { SearchDialog } from './view/search.js'
+import { NO_LIST, SearchDialog } from './view/search.js'
 import { Settings } from './view/settings.js'
 
 /**
@@ -115,6 +115,8 @@ export class Counter {
     const { words = '' } = (await this.client?.logout()) ?? {}
     this.#kept.pairing = null
     this.#kept.basket = null
+    this.#kept.shop = null
+    showShop(this.#channel, null)
     this.#forget()
     this.#onLogout(words)
   }
@@ -127,6 +129,7 @@ export class Counter {
     const { version = '', build = '' } = document.body.dataset
     return {
       channel: this.#channel,
+      shop: this.#kept.shop ?? this.#channel,
       version,
       build,
       kept,
@@ -195,9 +198,10 @@ export class Counter {
   async #refreshProducts(options) {
     try {
       const list = (await this.client?.productList(options)) ?? null
-      if (!list || list === this.#list) return
+      if (!list || list === this.#list || this.#ending.signal.aborted) return
       const isFirst = this.#list === null
       this.#list = list
+      this.#showName(list.name ?? null)
       this.#products = new Map(list.products.map((product) => [product.id, product]))
       this.#search.refresh()
       if (isFirst) await this.#recognising.judgeAgain()
@@ -207,8 +211,14 @@ export class Counter {
     }
   }
 
+  /** @param {string | null} name */
+  #showName(name) {
+    this.#kept.shop = name
+    showShop(this.#channel, name)
+  }
+
   #showLogin() {
-    const words = 'The server has logged this till out. What is here goes on.'
+    const words = 'This till’s pairing link is not valid any more: log in with a new one. What is here goes on.'
     element('login-notice-words', HTMLElement).textContent = words
     element('login-notice', HTMLElement).hidden = false
   }
@@ -271,7 +281,7 @@ export class Counter {
     navigator.vibrate?.(120)
     const several = this.#list?.search.find(code, { limit: 2 }) ?? []
     if (several.length > 0) return void this.#look(code)
-    this.#notices.show(`No product has the code ${code}.`, { tone: 'bad' })
+    this.#notices.show(this.#list ? `No product has the code ${code}.` : NO_LIST, { tone: 'bad' })
   }
 
   /** @param {KeyboardEvent} event */
@@ -306,9 +316,8 @@ export class Counter {
     element('sold-words', HTMLElement).focus({ preventScroll: true })
     const words = ['Sale recorded', countWords(count, 'product'), amountsText(totals, navigator.language)]
     const said = words.filter(Boolean).join(', ')
-    if (!isNarrow()) return this.#notices.say(said)
-    scrollTo({ top: 0 })
-    this.#notices.show(said)
+    this.#notices.say(said)
+    if (isNarrow()) scrollTo({ top: 0 })
   }
 
   #forget() {

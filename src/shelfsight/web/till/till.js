@@ -1,14 +1,15 @@
 import { Counter } from './counter.js'
 import { readFragment } from './core/pairing.js'
 import { Kept } from './view/kept.js'
-import { LoginPage } from './view/login.js'
-import { element, onPress } from './view/page.js'
+import { LoginPage, refusalOf } from './view/login.js'
+import { element, onPress, showShop } from './view/page.js'
 import { keepPage } from './view/updates.js'
 
 /** @typedef {import('./core/pairing.js').Pairing} Pairing */
 
 const { channel = '' } = document.body.dataset
 const kept = new Kept(channel)
+const STAYS = 'This till stays logged in as it was: load the page again to go on with it.'
 
 /**
  * Return what the address says of a pairing, and take it out of there: it is a secret.
@@ -30,8 +31,9 @@ function showInsecure() {
 }
 
 function start() {
+  showShop(channel, kept.shop)
   const login = new LoginPage((link) => {
-    if (link.channel === channel) return open(link)
+    if (link.channel === channel) return void tryLink(link)
     location.assign(`/till/${link.channel}#token=${link.token}&keys=${link.keys.join()}`)
   })
   const counter = new Counter(channel, kept, (words) => login.show(words))
@@ -44,10 +46,17 @@ function start() {
     void counter.open({ token, keys })
   }
 
+  /** @param {Pairing} pairing that somebody has just opened or typed: a wrong one takes the place of none */
+  const tryLink = async (pairing) => {
+    const problem = await refusalOf(channel, pairing.token)
+    if (problem === null) return open(pairing)
+    await login.show(kept.pairing ? STAYS : '', problem)
+  }
+
   const begin = () => {
     const pairing = takePairing()
-    if (pairing && 'problem' in pairing) void login.show('', pairing.problem)
-    else if (pairing) open(pairing)
+    if (pairing && 'problem' in pairing) void login.show(kept.pairing ? STAYS : '', pairing.problem)
+    else if (pairing) void tryLink(pairing)
     else if (kept.pairing) open(kept.pairing)
     else void login.show('')
   }
@@ -57,6 +66,7 @@ function start() {
   kept.listen((name) => {
     if (name !== 'pairing' || kept.pairing) return
     counter.close()
+    showShop(channel, null)
     void login.show('This device was logged out in another tab.')
   })
 }

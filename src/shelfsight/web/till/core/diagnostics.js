@@ -1,12 +1,12 @@
-import { countWords } from './sentences.js'
-import { megabytes } from './words.js'
+import { backendWords, megabytes } from './words.js'
 
 /**
  * @typedef {Awaited<ReturnType<import('@shelfsight/client').Client['diagnostics']>>} Diagnostics
  * @typedef {readonly (readonly [name: string, value: string])[]} Facts
  *
  * @typedef {object} PageFacts
- * @property {string} channel
+ * @property {string} channel id
+ * @property {string} shop what people call it
  * @property {string} version of the page
  * @property {string} build
  * @property {string} device name of this till
@@ -25,13 +25,11 @@ import { megabytes } from './words.js'
  * @param {string} [locale]
  * @returns {Facts}
  */
-export function modelFacts({ version, sequence, configExpiresAt, backend }, { trainedAt, latencyMs }, locale) {
-  const speed = latencyMs === null ? '' : `, ${Math.round(latencyMs)} ms per picture`
+export function shopFacts({ version }, { shop, products, productsAt, trainedAt }, locale) {
   return [
-    ['Version', version ?? 'none'],
-    ['Trained', moment(trainedAt, locale)],
-    ['Config', sequence > 0 ? `number ${sequence}, good until ${moment(configExpiresAt, locale)}` : 'none yet'],
-    ['Runs on', backend === null ? 'not started' : `${backend}${speed}`],
+    ['Shop', shop],
+    ['Recogniser', version === null ? 'none yet' : `version ${version}, trained ${moment(trainedAt, locale)}`],
+    ['Products', products === null ? 'not here yet' : `${products}, as of ${moment(productsAt, locale)}`],
   ]
 }
 
@@ -41,13 +39,14 @@ export function modelFacts({ version, sequence, configExpiresAt, backend }, { tr
  * @param {string} [locale]
  * @returns {Facts}
  */
-export function deviceFacts({ modelBytes, usedBytes, quotaBytes, events }, page, locale) {
-  const list = page.products === null ? 'not here yet' : `${countWords(page.products, 'product')}, of ${moment(page.productsAt, locale)}`
+export function deviceFacts({ sequence, configExpiresAt, backend, modelBytes, usedBytes, quotaBytes, events }, page, locale) {
+  const speed = page.latencyMs === null ? '' : `, ${Math.round(page.latencyMs)} ms per picture`
   return [
     ['This till', page.device],
-    ['Product list', list],
+    ['Runs on', backend === null ? 'not started' : `${backendWords(backend)}${speed}`],
+    ['Config', sequence > 0 ? `number ${sequence}, good until ${moment(configExpiresAt, locale)}` : 'none yet'],
     ['Recogniser', `${megabytes(modelBytes)} MB`],
-    ['All of it', usedBytes === null ? 'not known' : `${megabytes(usedBytes)} MB${ofQuota(quotaBytes)}`],
+    ['Storage used', usedBytes === null ? 'not known' : `${megabytes(usedBytes)} MB${ofQuota(quotaBytes)}`],
     ['Page', `${page.version}, ${page.kept}`],
     ['Reports', `${events.waiting} wait to be sent`],
   ]
@@ -65,6 +64,7 @@ export function diagnosticsText(diagnostics, page, now) {
   const rows = {
     time: now.toISOString(),
     channel: page.channel,
+    shop: page.shop,
     till: page.device,
     page: `${page.version}, build ${page.build}, ${page.kept}`,
     online: page.isOnline,
@@ -73,7 +73,7 @@ export function diagnosticsText(diagnostics, page, now) {
     previous: diagnostics.previousVersion,
     shadow: diagnostics.shadowVersion,
     trained: page.trainedAt,
-    backend: diagnostics.backend,
+    backend: backendWords(diagnostics.backend),
     latencyMs: page.latencyMs === null ? null : Math.round(page.latencyMs),
     config: `sequence ${diagnostics.sequence}, expires ${diagnostics.configExpiresAt ?? '-'}`,
     products: page.products === null ? null : `${page.products}, of ${page.productsAt ?? '-'}`,

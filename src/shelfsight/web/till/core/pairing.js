@@ -10,6 +10,15 @@ const TOKEN = /^[A-Za-z0-9_-]{8,200}$/
 const KEY = /^[0-9a-f]{64}$/
 const PATH = /^\/till\/([A-Za-z0-9][A-Za-z0-9_.-]{0,63})\/?$/
 
+/**
+ * Return what to do about a link that the server does not take. Whether it has such a shop it says to nobody else.
+ *
+ * @param {string} channel
+ */
+export function refusedLink(channel) {
+  return `This link is not valid (any more): make a new one with “shelfsight channels pair ${channel}”, or ask whoever runs the server for one.`
+}
+
 export const NO_LINK = 'This is no pairing link: it reads https://…/till/…#token=…&keys=…'
 
 /**

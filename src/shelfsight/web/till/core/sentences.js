@@ -68,17 +68,17 @@ export function refusalWords(reason, nameOf) {
   const gone = [...reason.matchAll(/names product '([^']+)', which/g)].map(([, id]) => nameOf(id))
   if (gone.length > 0 || /product not found/i.test(reason)) {
     const words = gone.length > 0 ? `Product not found: ${[...new Set(gone)].join(', ')}` : reason
-    return { reason: words, advice: 'The shop does not sell it any more. Put the sale back into the basket, remove that product, and check out again.' }
+    return { reason: words, advice: 'The shop does not sell it any more. Put the sale back into the basket, remove that product, and check out again. If it is sold again, try again.' }
   }
   if (/booked already/i.test(reason)) {
     return { reason, advice: 'Look on the server for the sale that it has, before this one is sold again.' }
   }
-  return { reason, advice: 'Put the sale back into the basket, change it, and check out again.' }
+  return { reason, advice: 'Put the sale back into the basket, change it, and check out again; or try again, if the sale is right.' }
 }
 
 /** @param {number} unsent sales on the device */
 export function leaveWords(unsent) {
-  const cache = 'What was downloaded is removed from this device, and the basket is emptied.'
+  const cache = 'Logging out removes what was downloaded from this device, and empties the basket.'
   if (unsent === 0) return cache
   const sales = unsent === 1 ? '1 sale is not sent yet: it stays' : `${unsent} sales are not sent yet: they stay`
   return `${cache} ${sales} on this device and will be sent after the next login.`

@@ -5,7 +5,7 @@ import { moneyText } from './money.js'
 
 export const NO_MODEL = 'Camera recognition not yet set up. Add products with images first.'
 export const KNOWN = 'I know this one'
-export const UNKNOWN = 'I don’t know this one'
+export const UNKNOWN = 'Not sure'
 export const NO_PHOTO = 'That is no photo this browser can open: choose a JPEG, PNG or WebP file.'
 export const CAMERA_GONE = 'The camera was disconnected: connect it and start it again, or choose a photo.'
 
@@ -35,6 +35,11 @@ export function failure(error) {
   if (error instanceof DownloadError) return 'The recogniser did not arrive: check the connection, then try again.'
   const reason = error instanceof Error ? error.message : String(error)
   return `The recogniser does not work here: ${reason}.`
+}
+
+/** @param {string | null} backend of TensorFlow.js */
+export function backendWords(backend) {
+  return BACKENDS[backend ?? ''] ?? backend
 }
 
 /** @param {{ receivedBytes?: number, totalBytes?: number }} progress */
@@ -73,7 +78,7 @@ export function priced({ price, currency }, locale) {
  * @param {number} [durationMs] of the last recognition
  */
 export function facts({ metadata, backend }, durationMs) {
-  const parts = [`Model ${metadata?.version ?? 'without version'}`, BACKENDS[backend ?? '']]
+  const parts = [`Model ${metadata?.version ?? 'without version'}`, backendWords(backend)]
   if (durationMs !== undefined) parts.push(`${Math.round(durationMs)} ms per picture`)
   return parts.filter(Boolean).join(' · ')
 }

@@ -11,8 +11,8 @@ import { element, part, partOf } from './page.js'
 /** How many products are offered for one picture. */
 export const OFFERS = 3
 
-const IDLE = 'The answer comes here'
-const ASKED = 'Not sure. Could it be…'
+const IDLE = 'No answer yet'
+const ASKED = `${UNKNOWN}. Could it be…`
 const ADDED_MS = 900
 const ICONS = { idle: '#icon-product', known: '#icon-known', unknown: '#icon-unknown' }
 
@@ -26,6 +26,7 @@ export class Answers {
   #steady = NOTHING_SHOWN
   #isHeld = false
   #said = ''
+  #announced = ''
 
   /**
    * @param {Notices} notices
@@ -53,6 +54,7 @@ export class Answers {
   clear() {
     this.#steady = NOTHING_SHOWN
     this.#said = ''
+    this.#notices.takeBack(this.#announced)
     this.#render(null)
   }
 
@@ -103,7 +105,8 @@ export class Answers {
     const key = `${result.known} ${result.known ? result.offers[0]?.product.id : ''}`
     if (key === this.#said) return
     this.#said = key
-    this.#notices.say(announcement(result, navigator.language))
+    this.#announced = announcement(result, navigator.language)
+    this.#notices.say(this.#announced)
   }
 }
 

@@ -30,6 +30,7 @@ const LOCALE = navigator.language
 /** What is being sold: on the device at every moment, and the same in every tab. */
 export class BasketPanel {
   #root = element('basket', HTMLElement)
+  #till = element('till', HTMLElement)
   #lines = element('lines', HTMLElement)
   #removed = element('removed', HTMLElement)
   #amounts = element('sum-amounts', HTMLElement)
@@ -39,6 +40,7 @@ export class BasketPanel {
   #onChange
   /** @type {Map<string, HTMLElement>} by product id */
   #rows = new Map()
+  #latest = '' // id of the product that came in last
 
   /**
    * @param {Kept} kept
@@ -100,7 +102,7 @@ export class BasketPanel {
 
   /** Show what was sold, until something else comes in. */
   showSold() {
-    if (this.basket.lines.length === 0) this.#root.dataset.state = 'sold'
+    if (this.basket.lines.length === 0) this.#enter('sold')
   }
 
   /** Show it as it is. */
@@ -108,9 +110,10 @@ export class BasketPanel {
     const { basket } = this
     const { totals, unpriced } = totalsIn(basket)
     const count = basket.lines.length
-    if (count > 0) this.#root.dataset.state = 'full'
-    else if (this.#root.dataset.state === 'full') this.#root.dataset.state = 'empty'
+    if (count > 0) this.#enter('full')
+    else if (this.#root.dataset.state === 'full') this.#enter('empty')
     this.#renderLines(basket.lines)
+    this.#renderLatest(basket.lines)
     const removed = removedWords(basket)
     this.#removed.hidden = removed === null
     element('removed-words', HTMLElement).textContent = removed
@@ -126,6 +129,7 @@ export class BasketPanel {
    */
   #become(basket, fresh) {
     this.#kept.basket = basket
+    this.#latest = fresh ?? this.#latest
     this.render()
     this.#onChange()
     const row = fresh === undefined ? undefined : this.#rows.get(fresh)
@@ -134,6 +138,11 @@ export class BasketPanel {
     void row.offsetWidth // begins the animation anew
     row.setAttribute('data-fresh', '')
     if (!isNarrow()) row.scrollIntoView({ block: 'nearest' })
+  }
+
+  /** @param {'empty' | 'full' | 'sold'} state */
+  #enter(state) {
+    this.#root.dataset.state = this.#till.dataset.basket = state
   }
 
   #renew() {
@@ -170,6 +179,18 @@ export class BasketPanel {
       if (this.#lines.children[place] !== row) this.#lines.insertBefore(row, this.#lines.children[place] ?? null)
       fillRow(row, line)
     })
+  }
+
+  /**
+   * Show what came in last where the basket itself lies below what can be seen.
+   *
+   * @param {readonly Line[]} lines
+   */
+  #renderLatest(lines) {
+    const line = lines.find(({ productId }) => productId === this.#latest) ?? lines.at(-1)
+    if (!line) return
+    element('latest-name', HTMLElement).textContent = `${quantityText(line.quantity, LOCALE)} × ${line.name}`
+    element('latest-amount', HTMLElement).textContent = amountWords(line)
   }
 
   /** @param {Line} line */
@@ -243,13 +264,18 @@ export class BasketPanel {
  * @param {Line} line
  */
 function fillRow(row, line) {
-  const amount = lineAmount(line)
   part(row, '.line-name').textContent = line.name
-  part(row, '.line-amount').textContent = amount ? moneyText(amount.amount, amount.currency, LOCALE) : '–'
-  part(row, '.line-price').textContent = amount ? moneyText(line.price, line.currency, LOCALE) : 'No price'
+  part(row, '.line-amount').textContent = amountWords(line)
+  part(row, '.line-price').textContent = lineAmount(line) ? moneyText(line.price, line.currency, LOCALE) : 'No price'
   const input = partOf(row, '.quantity', HTMLInputElement)
   const text = quantityText(line.quantity, LOCALE)
   if (document.activeElement !== input || readQuantity(input.value) !== line.quantity) input.value = text
+}
+
+/** @param {Line} line */
+function amountWords(line) {
+  const amount = lineAmount(line)
+  return amount ? moneyText(amount.amount, amount.currency, LOCALE) : '–'
 }
 
 /**

@@ -25,6 +25,16 @@ export class Kept {
     this.#write('pairing', pairing)
   }
 
+  /** @returns {string | null} what the shop is called, as the server said last */
+  get shop() {
+    const name = this.#read('shop')
+    return typeof name === 'string' ? name : null
+  }
+
+  set shop(name) {
+    this.#write('shop', name)
+  }
+
   /** @returns {Basket | null} */
   get basket() {
     return readBasket(this.#read('basket'))

@@ -1,4 +1,5 @@
-import { readLink } from '../core/pairing.js'
+import { isProblem } from '../client.js'
+import { readLink, refusedLink } from '../core/pairing.js'
 import { cameraAdvice } from '../core/words.js'
 import { openCamera } from './camera.js'
 import { element } from './page.js'
@@ -10,6 +11,7 @@ import { element } from './page.js'
  */
 
 const LOOK_EVERY_MS = 150
+const PATIENCE_MS = 5_000
 
 /** The page on which a device learns which till it is. */
 export class LoginPage {
@@ -70,6 +72,7 @@ export class LoginPage {
   #complain(problem) {
     this.#problem.textContent = problem
     this.#link.toggleAttribute('aria-invalid', problem !== '')
+    if (problem) this.#problem.scrollIntoView({ block: 'nearest' })
   }
 
   /** @param {(link: Link) => void} onLink */
@@ -91,6 +94,22 @@ export class LoginPage {
       this.#complain(cameraAdvice(error, true).replace('choose a photo', 'paste the link'))
     }
   }
+}
+
+/**
+ * Return why a link is none that the server takes; null: it takes it, or does not answer.
+ *
+ * @param {string} channel
+ * @param {string} token
+ * @returns {Promise<string | null>}
+ */
+export async function refusalOf(channel, token) {
+  const headers = { authorization: `Bearer ${token}`, 'if-none-match': '*' } // not the list, only whether it may be had
+  const asked = fetch(`/api/v1/channels/${encodeURIComponent(channel)}/till/products`, { headers }).catch(() => null)
+  const response = await Promise.race([asked, new Promise((resolve) => setTimeout(resolve, PATIENCE_MS, null))])
+  if (!response || ![401, 403, 404].includes(response.status)) return null
+  const body = await response.json().catch(() => null)
+  return isProblem({ status: response.status, body }) ? refusedLink(channel) : null
 }
 
 /** @returns {Promise<boolean>} */

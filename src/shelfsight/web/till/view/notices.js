@@ -1,6 +1,7 @@
 import { element } from './page.js'
 
 const TOAST_MS = 5_000
+const AGAIN = '\u00a0'
 
 /** What floats above the till for a while, and what is said to who cannot see it. */
 export class Notices {
@@ -26,6 +27,15 @@ export class Notices {
   /** @param {string} words */
   say(words) {
     // The same words again are news, too, and browsers report only what changes.
-    this.#announcement.textContent = this.#announcement.textContent === words ? `${words}\u00a0` : words
+    this.#announcement.textContent = this.#announcement.textContent === words ? `${words}${AGAIN}` : words
+  }
+
+  /**
+   * Say no more what does not hold any more.
+   *
+   * @param {string} words
+   */
+  takeBack(words) {
+    if ([words, words + AGAIN].includes(this.#announcement.textContent ?? '')) this.#announcement.textContent = ''
   }
 }

@@ -83,7 +83,21 @@ export function closeByBackdrop(dialog) {
   })
 }
 
+/**
+ * Say on all of the page which shop it is.
+ *
+ * @param {string} channel id
+ * @param {string | null} name null: the server has not said it yet
+ */
+export function showShop(channel, name) {
+  element('shop', HTMLElement).textContent = name ?? channel
+  element('login-title', HTMLElement).textContent = name === null ? 'Log in' : `Log in to ${name}`
+  element('login-where', HTMLElement).hidden = name !== null
+  document.title = `${name ?? channel} – Till`
+  document.querySelector('meta[name="apple-mobile-web-app-title"]')?.setAttribute('content', `Till ${name ?? channel}`)
+}
+
 /** @returns {boolean} whether the basket lies below what can be seen */
 export function isNarrow() {
-  return !matchMedia('(min-width: 46rem)').matches
+  return !matchMedia('(min-width: 46rem) and (min-height: 30rem)').matches
 }

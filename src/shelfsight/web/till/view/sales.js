@@ -83,7 +83,8 @@ export class Sales {
    */
   async showSold(id, totals, count) {
     this.#lastSold = id
-    element('sold-total', HTMLElement).textContent = amountsText(totals, navigator.language) || countWords(count, 'product')
+    const total = amountsText(totals, navigator.language) || countWords(count, 'product')
+    for (const place of ['sold-total', 'sold-short-total']) element(place, HTMLElement).textContent = total
     this.#showFate('sending')
     await this.#client.salesQueue.send().catch(() => {})
     await this.look()
@@ -129,9 +130,9 @@ export class Sales {
   /** @param {'sent' | 'waiting' | 'refused' | 'unknown' | 'sending'} fate */
   #showFate(fate) {
     const { words, detail } = soldWords(fate, this.outcome.waiting)
-    element('sold', HTMLElement).dataset.fate = fate
-    element('sold-icon', SVGUseElement).setAttribute('href', ICONS[fate])
-    element('sold-words', HTMLElement).textContent = words
+    for (const place of ['sold', 'sold-short']) element(place, HTMLElement).dataset.fate = fate
+    for (const icon of ['sold-icon', 'sold-short-icon']) element(icon, SVGUseElement).setAttribute('href', ICONS[fate])
+    for (const place of ['sold-words', 'sold-short-words']) element(place, HTMLElement).textContent = words
     element('sold-detail', HTMLElement).textContent = detail
   }
 
@@ -171,8 +172,22 @@ export class Sales {
       await this.#forget(id)
       this.#dialog.close()
     })
+    part(row, '.retry').addEventListener('click', () => this.#retry(id))
     part(row, '.forget').addEventListener('click', () => this.#forget(id))
     return row
+  }
+
+  /** @param {string} id */
+  async #retry(id) {
+    try {
+      await this.#client.salesQueue.retry(id)
+    } catch (error) {
+      element('sales-words', HTMLElement).textContent = error instanceof Error ? error.message : String(error)
+      return
+    }
+    await this.look()
+    element('sales-title', HTMLElement).focus()
+    await this.#send()
   }
 
   /** @param {string} id */

@@ -14,7 +14,7 @@ import { closeByBackdrop, element, onPress, textNode } from './page.js'
  */
 
 const SHOWN = 50
-const NO_LIST = 'The product list is not on this device yet: connect once, then it is searched without a network, too.'
+export const NO_LIST = 'The product list is not on this device yet: connect once, then it is searched without a network, too.'
 
 /** Finds a product by name, SKU or barcode, in the list on the device. */
 export class SearchDialog {
@@ -37,6 +37,11 @@ export class SearchDialog {
     this.#query.addEventListener('keydown', (event) => this.#onKey(event))
     this.#list.addEventListener('click', ({ target }) => this.#onClick(target))
     closeByBackdrop(this.#dialog)
+    // Where it was opened by a key nothing had the focus that the browser could give back.
+    this.#dialog.addEventListener('close', () => {
+      const { activeElement } = document
+      if (activeElement === document.body || this.#dialog.contains(activeElement)) element('open-search', HTMLElement).focus()
+    })
   }
 
   get isOpen() {

@@ -1,4 +1,4 @@
-import { deviceFacts, diagnosticsText, modelFacts } from '../core/diagnostics.js'
+import { deviceFacts, diagnosticsText, shopFacts } from '../core/diagnostics.js'
 import { leaveWords } from '../core/sentences.js'
 import { ask } from './ask.js'
 import { closeByBackdrop, element, fillFacts, onPress } from './page.js'
@@ -57,7 +57,7 @@ export class Settings {
     if (!diagnostics) return // it is closed
     const page = this.#till.facts(kept)
     element('model-words', HTMLElement).textContent = diagnostics.state.words
-    fillFacts(element('model-facts', HTMLElement), modelFacts(diagnostics, page, navigator.language))
+    fillFacts(element('shop-facts', HTMLElement), shopFacts(diagnostics, page, navigator.language))
     fillFacts(element('device-facts', HTMLElement), deviceFacts(diagnostics, page, navigator.language))
     element('diagnostics', HTMLElement).textContent = diagnosticsText(diagnostics, page, new Date())
     element('leave-words', HTMLElement).textContent = leaveWords(diagnostics.sales.waiting + diagnostics.sales.refused)
