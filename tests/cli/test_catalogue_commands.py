@@ -263,6 +263,16 @@ def test_photos_are_fetched_from_the_web_some_at_a_time(
     assert calls == [20, 5]
 
 
+def test_photos_of_many_products_that_are_not_there_are_one_line(data: Path, tmp_path: Path) -> None:
+    refused = run_here("images", "add", "default", "--folder", paint_shop(tmp_path / "shop", products=7, photos=1))
+    assert refused.returncode == 1
+    named = "product-0, product-1, product-2, product-3, product-4, …"
+    assert refused.stdout.splitlines() == [
+        f"refused 7 photos of 7 products that are not in the channel ({named}): --create adds them",
+        "Added 0, already there 0, refused 7",
+    ]
+
+
 def test_a_folder_of_photos_goes_to_the_products_that_are_there_or_makes_them(data: Path, tmp_path: Path) -> None:
     shop = paint_shop(tmp_path / "shop", products=3, photos=2)
     (shop / "product-0" / "broken.jpg").write_bytes(b"x")
@@ -275,8 +285,8 @@ def test_a_folder_of_photos_goes_to_the_products_that_are_there_or_makes_them(da
         "refused readme.txt: not in a product's folder",
         "refused product-0/broken.jpg: not a picture in a known format (JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF)",
         "refused 2 photos of product-1: product 'product-1' of default is deleted: restore it first",
-        "refused 2 photos of product-2: product 'product-2' is not in channel 'default': --create adds it",
-        "Added 2, already there 0, refused 4",
+        "refused 2 photos of product product-2, which is not in the channel: --create adds it",
+        "Added 2, already there 0, refused 6",
     ]
     assert "Added 2, already there 2," in done("images", "add", "default", "--folder", shop, "--create")
     assert len(_hashes("product-2")) == 2

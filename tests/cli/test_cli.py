@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from shelfsight.cli import app
+from shelfsight.cli.help import EXAMPLES
 from tests.cli.command import run
 from tests.conftest import CORNER_SHOP, ROOT, TRY
 from tests.tiny import paint_shop
@@ -54,6 +56,31 @@ def test_every_command_of_a_group_is_a_row_of_its_table_with_its_arguments_and_o
     rows = [row for row in _section(group).splitlines() if row.startswith(f"| `{called}` |")]
     assert len(rows) == 1, f"no row of {called}"
     assert _options(command) == _documented(rows[0])
+
+
+def test_help_has_words_for_what_is_taken_and_nothing_for_flags() -> None:
+    for path in [(name,) for name in COMMANDS.keys() - set(GROUPS)] + MEMBERS:
+        shown = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"}).stdout
+        assert not re.search(r"<(bool|str|int|float|path|list|File)|\{", shown), path
+    assert "predict [OPTIONS] BUNDLE IMAGE... " in CliRunner().invoke(app, ["predict", "--help"]).stdout
+
+
+@pytest.mark.parametrize("words", EXAMPLES)
+def test_an_example_of_the_help_is_a_call_of_its_command(words: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"}).stdout
+    assert f"Example: {EXAMPLES[words]}" in shown
+    command: Any = get_command(app)
+    for word in words:
+        command = command.commands[word]
+    called = shlex.split(EXAMPLES[words])
+    assert called[: len(words) + 1] == ["shelfsight", *words]
+    command.make_context(words[-1], called[len(words) + 1 :])  # fails where an argument or option is none
+
+
+def test_every_command_stands_in_a_panel_of_its_kind() -> None:
+    shown = CliRunner().invoke(app, ["--help"]).stdout
+    panels = re.findall(r"^╭─ ([A-Z][a-z ]+) ─", shown, re.MULTILINE)
+    assert panels == ["Options", "Recogniser", "Service", "Versions on devices", "Shop", "Operations"]
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -136,6 +163,20 @@ def test_predict_goes_on_after_a_bad_picture_and_exits_with_1(demo_bundle: Path,
     assert good["known"]
 
 
+def test_predict_takes_the_photos_of_a_folder(demo_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "shelf" / "left").mkdir(parents=True)
+    for place in ("b.jpg", "left/a.jpg", ".thumb.jpg"):
+        (tmp_path / "shelf" / place).write_bytes((TRY / "banana.jpg").read_bytes())
+    done = run("predict", demo_bundle, tmp_path / "shelf", "--json")
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line)["image"] for line in done.stdout.splitlines()]
+    assert found == [str(tmp_path / "shelf" / place) for place in ("b.jpg", "left/a.jpg")]
+    (tmp_path / "none").mkdir()
+    refused = run("predict", demo_bundle, tmp_path / "none")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "none has no photos in it: name photos, or a folder of them" in refused.stderr
+
+
 def test_evaluate_measures_known_and_unknown_products(demo_bundle: Path, tmp_path: Path) -> None:
     table = tmp_path / "photos.csv"
     lines = [f"{TRY / name}.jpg,{name}" for name in ("banana", "lemon", "carrots", "watermelon", "asparagus")]
@@ -147,6 +188,19 @@ def test_evaluate_measures_known_and_unknown_products(demo_bundle: Path, tmp_pat
     assert result["accuracy"] == 1
     assert result["unknownRefused"] == 1
     assert {"top3", "accuracyAt80Coverage", "calibrationError", "worstPairs"} <= set(result)
+    assert (result["trainedOn"], result["notes"]) == (0, [])
+
+
+def test_evaluate_says_that_the_photos_are_those_of_the_training(demo_bundle: Path, tmp_path: Path) -> None:
+    table = tmp_path / "photos.csv"
+    trained = min((CORNER_SHOP / "lemon").iterdir())
+    table.write_text(f"image,product\n{trained},lemon\n")
+    all_of_them = json.loads(run("evaluate", demo_bundle, table, "--json").stdout)
+    assert all_of_them["trainedOn"] == 1
+    assert all_of_them["notes"] == ["1 of 1 photos were trained on: this says nothing about new photos. Use others."]
+    table.write_text(f"image,product\n{trained},lemon\n{TRY / 'lemon.jpg'},lemon\n")
+    done = run("evaluate", demo_bundle, table)
+    assert done.stdout.endswith("! 1 of 2 photos were trained on, which promises too much: leave them out.\n")
 
 
 def test_evaluate_tells_a_person_what_was_confused_and_skipped(demo_bundle: Path, tmp_path: Path) -> None:
@@ -182,6 +236,11 @@ def test_inspect_shows_a_whole_bundle_and_names_what_is_damaged(bundle: Path) ->
     done = run("inspect", bundle)
     assert done.returncode == 1
     assert "weights.bin is not the file the manifest names" in done.stderr
+    (bundle / "metadata.json").unlink()
+    (bundle / "metadata.json").mkdir()
+    done = run("inspect", bundle)
+    assert done.returncode == 1
+    assert "metadata.json cannot be read (Is a directory): see who may read it" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -209,6 +268,8 @@ def test_work_that_fails_exits_with_1_and_one_sentence(arguments: list[str], sai
         (["train", str(CORNER_SHOP), "--out", "y", "--channel", "../up"], "cannot be the id of a channel"),
         (["predict", "x", "y", "--runtime", "cuda"], "'cuda' is not one of"),
         (["predict", "x", "y", "--top", "0"], "greater than or equal to 1"),
+        (["jobs", "show", "abc"], "Invalid value for 'ID': it has to be a whole number"),
+        (["rollout", "start", "T_1", "1.0.0", "--shadow", "much"], "it has to be a number"),
         (["nonsense"], "No such command 'nonsense'"),
     ],
 )

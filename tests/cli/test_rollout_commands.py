@@ -46,8 +46,8 @@ def test_a_rollout_is_told_in_words_from_beginning_to_end() -> None:
         "Shadow": "1.0.2 10 %",
         "Next": "10 %",
         "For": "every device",
-        "Taken back above": "5.0 % of errors",
-        "Evidence": "none yet: devices do not report yet, so it goes by hand",
+        "To be taken back above": "5.0 % of errors",
+        "Evidence": "not looked at: nothing judges what devices report yet, so it goes by hand",
         "Why": "new camera",
     }
     assert began.endswith(" by cli:anna")
@@ -70,7 +70,7 @@ def test_every_option_of_a_start_arrives() -> None:
                "--threshold", "0.1", "--min-app-version", "2.1.0")  # fmt: skip
     said = facts("rollout", "start", "T_1", "1.0.2", *options)
     assert (said["For"], said["App"]) == ("web or ios, high", "2.1.0 or newer")
-    assert (said["Taken back above"], said["Next"]) == ("10.0 % of errors", "25 %")
+    assert (said["To be taken back above"], said["Next"]) == ("10.0 % of errors", "25 %")
     found = json.loads(done("rollout", "status", "T_1", "--json"))
     assert found["candidate"] == {"version": "1.0.2", "percentage": 5.0}
     assert found["running"]["rollout"]["stages"] == [25.0, 75.0]

@@ -52,6 +52,14 @@ def test_without_configuration_the_data_lies_in_the_folder_where_one_is(tmp_path
     assert (tmp_path / "shelfsight-data" / "shelfsight.db").is_file()
 
 
+def test_a_command_in_the_wrong_folder_says_that_it_has_made_a_database_there(data: Path) -> None:
+    first, second = run_here("channels", "list"), run_here("channels", "list")
+    assert first.stderr.startswith(
+        f"Made a new, empty database: {data / 'shelfsight.db'}. If your shop is in another"
+    )
+    assert (first.stdout, second.stderr) == (second.stdout, "")
+
+
 def test_a_list_is_a_table_at_a_terminal_and_lines_with_tabs_in_a_pipe(data: Path) -> None:
     done("channels", "add", "T_1", "--name", "[bold]Käse")
     assert "T_1\t[bold]Käse\tpublic\t–\tidle\t–\n" in done("channels", "list")
@@ -229,6 +237,7 @@ def test_no_address_is_shown_with_its_password(address: str, shown: str) -> None
 
 
 def test_a_token_is_printed_once_listed_without_its_secret_and_revoked(data: Path) -> None:
+    done("channels", "list")
     made = run_here("token", "create", "nightly import", "--scope", "channel:default:write", "--expires", "30")
     secret = made.stdout.strip()
     assert made.stderr == f"Token {secret.split('_')[1]}: keep it, it is not shown again.\n"
@@ -257,6 +266,7 @@ def test_a_token_as_json_is_the_document_of_rest(data: Path) -> None:
         (["create", "x", "--scope", "root"], 2, "'root' is no scope"),
         (["create", "x", "--scope", "device"], 2, "needs the channel"),
         (["create", "x", "--scope", "device", "--channel", "none"], 1, "channel none does not exist"),
+        (["create", "x", "--scope", "channel:nope:read"], 1, "channel nope does not exist"),
         (["revoke", "abcdefgh"], 1, "token abcdefgh does not exist"),
     ],
 )
@@ -267,8 +277,9 @@ def test_a_token_that_cannot_be_is_refused(data: Path, arguments: list[str], cod
 
 
 def test_a_new_setup_link_replaces_the_one_before_and_later_needs_a_name(data: Path) -> None:
-    from shelfsight.access.administrators import invited_name, set_password
+    from shelfsight.access.administrators import invited_name
     from shelfsight.errors import AuthenticationError
+    from tests.people import add_administrator
 
     first = done("token", "setup-link").strip().partition("?token=")[2]
     link = done("token", "setup-link", "--url", "https://shelf.example/").strip()
@@ -276,7 +287,7 @@ def test_a_new_setup_link_replaces_the_one_before_and_later_needs_a_name(data: P
     assert invited_name(_database(), link.partition("?token=")[2]) == ""
     with pytest.raises(AuthenticationError):
         invited_name(_database(), first)
-    set_password(_database(), "anna", "correct horse battery", by="cli")
+    add_administrator(_database(), "anna", "correct horse battery")
     refused = run_here("token", "setup-link")
     assert refused.returncode == 2
     assert "there is an administrator already: name a new one" in refused.stderr

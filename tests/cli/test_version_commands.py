@@ -143,7 +143,10 @@ def test_a_damaged_version_does_not_pass(published: Path) -> None:
 
 
 def test_old_versions_and_what_is_left_of_gone_channels_are_cleaned_up(published: Path, tmp_path: Path) -> None:
-    assert done("cleanup", "T_1") == "Nothing to remove\n"
+    young = run_here("cleanup", "--keep", "2")
+    assert (young.returncode, young.stdout) == (0, "Nothing to remove\n")
+    assert young.stderr == "Kept because younger than 30 days: 1 (--days 0 removes them)\n"
+    assert run_here("cleanup", "T_1").stderr == ""
     gone = write_tiny_bundle(tmp_path / "gone", seed=9)
     done("publish", gone, "--channel", "T_2", "--create-channel")
     done("channels", "remove", "T_2", "--yes")
@@ -158,9 +161,17 @@ def test_old_versions_and_what_is_left_of_gone_channels_are_cleaned_up(published
     assert not any(json.loads(done("cleanup", "--json")).values())
 
 
+def test_a_clean_up_for_room_removes_young_versions_too(published: Path) -> None:
+    made_room = run_here("cleanup", "--keep", "2", "--days", "0")
+    assert made_room.stdout.splitlines()[0] == "Removed version T_1 1.0.0"
+    assert made_room.stderr == ""
+
+
 def test_what_stands_in_the_way_of_a_clean_up_is_said(published: Path) -> None:
     versions = published / "assets" / "ml-models" / "T_1"
     (versions / "latest").unlink()
     shutil.rmtree(versions / "v1.0.2")
-    (said,) = done("cleanup", "T_1").splitlines()
+    broken = run_here("cleanup", "T_1")
+    (said,) = broken.stdout.splitlines()
+    assert (broken.returncode, broken.stderr) == (1, "")
     assert said.startswith("Broken: ml-models/T_1/v1.0.2/manifest.json is missing")

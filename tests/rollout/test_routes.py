@@ -183,7 +183,7 @@ def test_a_move_without_its_rollout_is_refused(client: TestClient) -> None:
     assert client.post(f"{ROLLOUT}/advance", json={"shadowPercentage": 10}).status_code == 409
 
 
-@pytest.mark.parametrize("scopes", [("channel:T_2:write",), ("channel:T_1:read",), ("device",), ()])
+@pytest.mark.parametrize("scopes", [("channel:default:write",), ("channel:T_1:read",), ("device",), ()])
 def test_who_may_not_write_moves_nothing(
     client: TestClient, services: Services, shop: Shop, scopes: tuple[str, ...]
 ) -> None:

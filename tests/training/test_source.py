@@ -109,6 +109,22 @@ def test_a_csv_may_use_the_delimiter_of_its_country(tmp_path: Path, delimiter: s
     assert products(csv) == [("Milch, 3,5 %", "1.jpg")]
 
 
+def test_a_folder_that_is_empty_or_has_photos_but_no_sub_folder_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    put(tmp_path / "empty", ".hidden")
+    with pytest.raises(SourceError, match=r"empty is empty: make a sub-folder per product"):
+        read_source(tmp_path / "empty")
+    put(tmp_path / "flat", "1.jpg")
+    with pytest.raises(SourceError, match=r"photos lie directly in .*flat: put them into a sub-folder per product"):
+        read_source(tmp_path / "flat")
+
+
+def test_a_csv_of_which_no_file_exists_says_where_they_are_looked_for(tmp_path: Path) -> None:
+    csv = tmp_path / "list.csv"
+    csv.write_text("image,product\nphotos/1.jpg,milk\nphotos/2.jpg,milk\n")
+    with pytest.raises(SourceError, match=r"none of the files that .*list\.csv names exists: paths are relative to"):
+        read_source(csv)
+
+
 def test_lines_of_a_csv_that_cannot_be_used_are_listed_with_their_number(tmp_path: Path) -> None:
     put(tmp_path, "1.jpg")
     csv = tmp_path / "list.csv"

@@ -22,6 +22,7 @@ from shelfsight.errors import OutputError, SourceError, TooFewProductsError, Usa
 from shelfsight.training.evaluate import evaluate
 from shelfsight.training.rules import HeadKind
 from shelfsight.training.train import TrainingOptions, train
+from shelfsight.training.trained_on import training_photos
 from shelfsight.training.views import make_view
 from tests.conftest import CORNER_SHOP
 from tests.tiny import paint, paint_shop
@@ -97,6 +98,20 @@ def test_every_head_can_be_asked_for(shop: Path, tmp_path: Path, tiny_backbone_f
     assert evaluate(load_bundle(tmp_path / "out"), shop).accuracy > 0.6
 
 
+def test_a_bundle_says_which_photos_it_was_trained_on_and_one_without_a_report_says_nothing(
+    shop: Path, tmp_path: Path, options: TrainingOptions
+) -> None:
+    out = tmp_path / "out"
+    report = train(shop, out, cache_dir=tmp_path / "cache", options=options)
+    photos = training_photos(out)
+    assert evaluate(load_bundle(out), shop, training_photos=photos).trained_on == report.image_count
+    (out / "report.json").write_text("{}")
+    assert training_photos(out) is None
+    (out / "report.json").unlink()
+    assert training_photos(out) is None
+    assert evaluate(load_bundle(out), shop).trained_on is None
+
+
 def test_one_studio_picture_each_takes_the_nearest_mean(tmp_path: Path, options: TrainingOptions) -> None:
     for number in range(4):
         studio = Image.new("RGB", (120, 120), "white")
@@ -164,9 +179,8 @@ def test_bad_files_are_listed_with_the_reason_and_cost_nothing(
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda shop: shop, "none has one"),
         (lambda shop: paint(shop / "only" / "1.jpg", 0, seed=1), "only 'only' has one"),
-        (lambda shop: (shop / "stray.txt").write_text("x"), "none has one"),
+        (lambda shop: (shop / "empty").mkdir(), r"none has one.* Add photos that can be used\."),
     ],
 )
 def test_fewer_than_two_products_are_refused_and_nothing_is_written(

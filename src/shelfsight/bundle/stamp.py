@@ -115,7 +115,7 @@ def _read(folder: Path, name: str, kind: type[_D]) -> _D:
     except (FileNotFoundError, NotADirectoryError):
         raise BundleError(f"{folder} is not a bundle: it has no {name}") from None
     except OSError as exc:
-        raise BundleError(f"{path} cannot be read: {exc}") from exc
+        raise BundleError(f"{path} cannot be read ({exc.strerror}): see who may read it, or train again") from exc
     version = found.get("formatVersion")
     if str(version).split(".")[0] != FORMAT_VERSION.split(".")[0]:
         raise BundleError(f"{path} has format {version}, this version reads {FORMAT_VERSION}: upgrade")

@@ -113,7 +113,8 @@ def _checked(folder: Path, name: str, entries: Mapping[str, FileEntry | BlobEntr
     try:
         data = path.read_bytes()
     except OSError as exc:
-        raise BundleError(f"{path} is missing ({exc.strerror}): restore the bundle or train again") from exc
+        what = "is missing" if isinstance(exc, FileNotFoundError) else "cannot be read"
+        raise BundleError(f"{path} {what} ({exc.strerror}): restore the bundle or train again") from exc
     entry = entries[name]
     if not data or len(data) != entry.size or hashlib.sha256(data).hexdigest() != entry.sha256:
         raise BundleError(f"{path} is not the file the manifest names: restore the bundle or train again")

@@ -38,6 +38,7 @@ from shelfsight.cli import (
     webhooks,
     worker,
 )
+from shelfsight.cli.help import Group, arrange
 from shelfsight.cli.streams import discard_unwritten, prepare_streams
 from shelfsight.errors import ShelfsightError
 
@@ -46,41 +47,32 @@ if TYPE_CHECKING:
 
 _AGAIN_AFTER_S = 0.05
 
+_PANELS = {
+    "Recogniser": (train, predict, evaluate, inspect, demo),
+    "Service": (serve, worker, jobs, token),
+    "Shop": (channels, products, images, search, sales, webhooks, vendure),
+    "Versions on devices": (releases, export_static, versions, rollout, config),
+    "Operations": (db, keys, backfill),
+}
+"""Which commands stand together in `shelfsight --help`."""
+
 app = typer.Typer(
     name="shelfsight",
+    cls=Group,
     help="Teach every till to see its own shop: train a recogniser from product photos and run it anywhere.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (
-    train,
-    predict,
-    evaluate,
-    inspect,
-    demo,
-    serve,
-    worker,
-    export_static,
-    channels,
-    products,
-    search,
-    images,
-    versions,
-    releases,
-    rollout,
-    config,
-    sales,
-    webhooks,
-    vendure,
-    backfill,
-    jobs,
-    db,
-    keys,
-    token,
-):
-    module.register(app)
+for panel, modules in _PANELS.items():
+    for module in modules:
+        module.register(app)
+    for command in app.registered_commands:
+        command.rich_help_panel = command.rich_help_panel or panel
+    for group in app.registered_groups:
+        group.rich_help_panel = group.rich_help_panel or panel
+arrange(app)
 
 
 def _print_version(wanted: bool) -> None:

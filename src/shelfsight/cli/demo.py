@@ -33,17 +33,16 @@ def demo(
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
     """Train on the example shop (or your photos) and open a till that recognises its products."""
-    from tempfile import TemporaryDirectory
-
     from shelfsight.cli.listening import listen
     from shelfsight.cli.train import run_training, show_report
     from shelfsight.training.train import TrainingOptions
     from shelfsight.web.demo import build_demo
+    from shelfsight.workspace import workspace
 
     listener = listen("127.0.0.1", port)  # before the training, so that a busy port is said at once
     shop = _own_shop(source) if source else _example_shop()
-    with TemporaryDirectory(prefix="shelfsight-demo-") as folder:  # its own: two demos do not meet
-        bundle = Path(folder, "bundle")
+    with workspace("demo") as folder:  # its own: two demos do not meet
+        bundle = folder / "bundle"
         report = run_training(shop.photos, bundle, TrainingOptions(channel=shop.channel))
         show_report(report, bundle)
         products = _products(report, shop)

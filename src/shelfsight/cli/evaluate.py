@@ -31,10 +31,11 @@ def evaluate(
     from shelfsight.bundle.verify import load_bundle
     from shelfsight.cli.output import print_json, progress_bars
     from shelfsight.training.evaluate import evaluate as run
+    from shelfsight.training.trained_on import training_photos
 
     recogniser = load_bundle(bundle, Runtime(runtime))
     with progress_bars() as bars:
-        result = run(recogniser, source, bars)
+        result = run(recogniser, source, bars, training_photos=training_photos(bundle))
     if json:
         print_json(result.model_dump_json(by_alias=True))
     else:
@@ -46,7 +47,7 @@ def _show(result: Evaluation, title: str) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from shelfsight.cli.output import console, pair_table, print_skipped
+    from shelfsight.cli.output import console, pair_table, print_line, print_skipped
 
     table = Table(title=escape(title), show_header=False, title_style="bold")
     for name, value in _rows(result):
@@ -55,6 +56,8 @@ def _show(result: Evaluation, title: str) -> None:
     if result.worst_pairs:
         console.print(pair_table("Worst pairs", result.worst_pairs))
     print_skipped(result.skipped)
+    for note in result.notes:
+        print_line(f"[yellow]![/] {escape(note)}")
 
 
 def _rows(result: Evaluation) -> Iterator[tuple[str, str]]:

@@ -36,40 +36,19 @@ def export_static(
     from shelfsight.delivery.config.prepare import Preparer
     from shelfsight.delivery.export.export import StaticExport
     from shelfsight.delivery.export.files import alone_in
+    from shelfsight.delivery.export.rules import check_folder, check_server
     from shelfsight.settings import service_settings
 
     configure_logs(access=False)
-    checked = _checked(server)
-    _check_folder(out)
+    check_server(server)
+    check_folder(str(out.absolute()))
     assets_url = service_settings().assets_url
     with alone_in(out), opened_service() as service:
         preparer = Preparer(database=service.database, storage=service.storage, assets_url=assets_url)
-        export = StaticExport(database=service.database, preparer=preparer, folder=out, server=checked)
+        export = StaticExport(database=service.database, preparer=preparer, folder=out, server=server)
         ok = asyncio.run(_watch(export) if watch else _once(export))
     if not ok:
         raise typer.Exit(1)
-
-
-def _checked(server: str | None) -> str | None:
-    """Return host and port, which become a part of nginx's configuration."""
-    import re
-
-    from shelfsight.errors import UsageError
-
-    if server is not None and not re.fullmatch(r"([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}", server, re.ASCII):
-        raise UsageError(f"--server {server[:80]!r} is no host and port: write it as 127.0.0.1:8000")
-    return server
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder whose name nginx would read as something else: it stands in its configuration as it is."""
-    import re
-
-    from shelfsight.errors import UsageError
-
-    place = str(folder.absolute())
-    if not re.fullmatch(r"[A-Za-z0-9._/@+-]+", place, re.ASCII):
-        raise UsageError(f"nginx cannot be told of {place[:200]!r}: use letters, digits and . _ / @ + - for --out")
 
 
 async def _once(export: StaticExport) -> bool:

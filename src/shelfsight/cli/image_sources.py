@@ -27,10 +27,15 @@ _FILES_AT_ONCE = 8
 
 @dataclass(slots=True, kw_only=True)
 class AddedImages:
-    """What became of pictures: by name those that were refused, and those that several products have."""
+    """What became of pictures: by name those that were refused, and those that several products have.
+
+    `homeless` counts, of each product that is not there, its pictures; `refused_count` all that were refused.
+    """
 
     new: int = 0
     known: int = 0
+    refused_count: int = 0
+    homeless: dict[str, int] = field(default_factory=dict)
     refused: list[tuple[str, str]] = field(default_factory=list)
     shared: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
 
@@ -43,9 +48,19 @@ class AddedImages:
                 case Outcome.ALREADY_THERE:
                     self.known += 1
                 case Outcome.REFUSED:
-                    self.refused.append((result.name, result.reason or ""))
+                    self.refuse(result.name, result.reason or "")
             if result.also_under:
                 self.shared.append((result.name, result.also_under))
+
+    def refuse(self, name: str, reason: str, photos: int = 1) -> None:
+        """Add what cannot be used, and why."""
+        self.refused.append((name, reason))
+        self.refused_count += photos
+
+    def turn_away(self, product_id: str, photos: int) -> None:
+        """Add pictures of a product that is not there."""
+        self.homeless[product_id] = photos
+        self.refused_count += photos
 
 
 def add_to_product(
@@ -79,7 +94,9 @@ def add_folder(service: Service, channel: str, source: Path, *, create: bool, ba
     """
     listing = read_source(source)
     base = base_folder(source)
-    added = AddedImages(refused=[(_name(one.path, base), one.reason) for one in listing.skipped])
+    added = AddedImages()
+    for one in listing.skipped:
+        added.refuse(_name(one.path, base), one.reason)
     with service.database.read() as tx:
         channels.get(tx, channel)
     bars.stage("Photos", len(listing.photos))
@@ -87,8 +104,11 @@ def add_folder(service: Service, channel: str, source: Path, *, create: bool, ba
         files = [(_name(photo.path, base), photo.path) for photo in photos]
         try:
             _ready(service, channel, product_id, create=create)
-        except (NotFoundError, ConflictError, UsageError) as exc:
-            added.refused.append((f"{len(files)} photos of {product_id}", _remedied(exc)))
+        except NotFoundError:
+            added.turn_away(product_id, len(files))
+            bars.advance(len(files))
+        except (ConflictError, UsageError) as exc:
+            added.refuse(f"{len(files)} photos of {product_id}", str(exc), len(files))
             bars.advance(len(files))
         else:
             _add_files(service, channel, product_id, files, added, bars)
@@ -114,10 +134,6 @@ def _ready(service: Service, channel: str, product_id: str, *, create: bool) -> 
             return
     with service.database.write(actor=service.caller.actor) as tx:
         products.add(tx, channel, product_id, ProductDetails(name=product_id), service.stamp())
-
-
-def _remedied(exc: NotFoundError | ConflictError | UsageError) -> str:
-    return f"{exc}: --create adds it" if isinstance(exc, NotFoundError) else str(exc)
 
 
 def _add_files(

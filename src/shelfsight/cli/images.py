@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _PAGE = 1000
 _SHORTEST_PREFIX = 8
+_MOST_NAMED = 5
 
 group = typer.Typer(no_args_is_help=True)
 
@@ -144,8 +145,19 @@ def _tell(added: AddedImages) -> None:
 
     for name, reason in added.refused:
         print_line(f"[yellow]refused[/] {escape(name)}: {escape(reason)}")
+    if added.homeless:
+        print_line(f"[yellow]refused[/] {escape(_homeless(added.homeless))}")
     for name, others in added.shared:
         print_line(f"[yellow]![/] {escape(name)} is also a photo of {escape(', '.join(others))}")
-    print_line(f"Added {added.new}, already there {added.known}, refused {len(added.refused)}")
-    if added.refused and not added.new and not added.known:
+    print_line(f"Added {added.new}, already there {added.known}, refused {added.refused_count}")
+    if added.refused_count and not added.new and not added.known:
         raise typer.Exit(1)
+
+
+def _homeless(photos: dict[str, int]) -> str:
+    """Return what to say of photos whose products are not there."""
+    names = ", ".join([*photos][:_MOST_NAMED]) + (", …" if len(photos) > _MOST_NAMED else "")
+    count = sum(photos.values())
+    if len(photos) == 1:
+        return f"{count} photos of product {names}, which is not in the channel: --create adds it"
+    return f"{count} photos of {len(photos)} products that are not in the channel ({names}): --create adds them"

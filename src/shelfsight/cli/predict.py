@@ -20,7 +20,9 @@ def register(app: typer.Typer) -> None:
 
 def predict(
     bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
-    images: Annotated[list[Path], typer.Argument(help="Pictures to recognise.", metavar="IMAGE...")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Pictures to recognise, or folders of them.", metavar="IMAGE...")
+    ],
     runtime: RuntimeOption = "onnx",
     top: Annotated[int, typer.Option(min=1, help="How many products to name.")] = 3,
     json: Annotated[bool, typer.Option("--json", help="One JSON line per picture.")] = False,
@@ -29,11 +31,13 @@ def predict(
     from shelfsight.bundle.recogniser import Runtime, recognise_files
     from shelfsight.bundle.rules import rank
     from shelfsight.bundle.verify import load_bundle
+    from shelfsight.training.source import photos_in
 
     recogniser = load_bundle(bundle, Runtime(runtime))
+    paths = [path for image in images for path in (photos_in(image) if image.is_dir() else [image])]
     say = _say_as_json if json else _say
     failed = False
-    for path, probabilities, reason in recognise_files(recogniser, images):
+    for path, probabilities, reason in recognise_files(recogniser, paths):
         if probabilities is None:
             failed = True
             say(path, reason or "")

@@ -59,7 +59,11 @@ def publish(
 def rollback(
     channel: ChannelArgument,
     version: Annotated[
-        str | None, typer.Argument(metavar="[VERSION]", help="By default the highest below the stable one.")
+        str | None,
+        typer.Argument(
+            metavar="[VERSION]",
+            help="By default the one that was stable before, and was not itself rolled back from.",
+        ),
     ] = None,
     republish: Annotated[
         bool, typer.Option("--republish", help="As a new version, for clients that go by a newer trainedAt.")
@@ -82,8 +86,8 @@ def cleanup(
     days: Annotated[int, typer.Option(min=0, help="Younger versions stay.")] = 30,
     json: JsonOption = False,
 ) -> None:
-    """Remove old versions, what killed publishes left, and files of channels that are gone."""
-    from shelfsight.cli.output import print_document
+    """Remove old versions, what killed publishes and gone channels left; exits with 1 if some of it is broken."""
+    from shelfsight.cli.output import messages, print_document
     from shelfsight.cli.service import opened_service
     from shelfsight.registry.cleanup import clean_up
     from shelfsight.registry.rules import Retention
@@ -91,12 +95,17 @@ def cleanup(
     retention = Retention(keep=keep, days=days)
     with opened_service() as service:
         cleaned = clean_up(service.registry, channel=channel, retention=retention, actor=service.caller.actor)
+        young = 0 if json or not days else _young(service, channel, keep)
     if json:
         from shelfsight.registry.routes import CleanedDocument
 
         print_document(CleanedDocument.of(cleaned))
     else:
         _tell(cleaned)
+        if young:
+            messages.print(f"Kept because younger than {days} days: {young} (--days 0 removes them)", soft_wrap=True)
+    if cleaned.broken:
+        raise typer.Exit(1)
 
 
 def verify(
@@ -128,19 +137,18 @@ def verify(
 @contextmanager
 def _folder(bundle: Path) -> Iterator[Path]:
     """Yield the folder of a bundle; a ZIP is unpacked for the time being."""
-    from tempfile import TemporaryDirectory
-
     from shelfsight.errors import BundleError
     from shelfsight.registry.upload import receive
+    from shelfsight.workspace import workspace
 
     if not bundle.exists():
         raise BundleError(f"{bundle} does not exist: name the folder of a bundle, or a ZIP of its files")
     if bundle.is_dir():
         yield bundle
         return
-    with TemporaryDirectory(prefix="shelfsight-bundle-") as work, bundle.open("rb") as file:
-        receive([(bundle.name, file)], Path(work))
-        yield Path(work)
+    with workspace("bundle") as work, bundle.open("rb") as file:
+        receive([(bundle.name, file)], work)
+        yield work
 
 
 def _create(service: Service, channel: str) -> None:
@@ -154,6 +162,23 @@ def _create(service: Service, channel: str) -> None:
     with service.database.write(actor=service.caller.actor) as tx:
         channels.create(tx, channel, {}, service.stamp())
         audit.record(tx, actor=service.caller.actor, action="channel_created", channel=channel)
+
+
+def _young(service: Service, channel: str | None, keep: int) -> int:
+    """Return how many versions of a channel, or of all, nothing but their age has kept from being removed."""
+    from datetime import UTC, datetime
+
+    from shelfsight.registry import store
+    from shelfsight.registry.rules import Retention, expired
+
+    ageless = Retention(keep=keep, days=0)
+    with service.database.read() as tx:
+        channels = store.channel_ids(tx) if channel is None else [channel]
+        found = [
+            expired(store.versions(tx, one), store.releases_of(tx, one), ageless, datetime.now(UTC))
+            for one in channels
+        ]
+    return sum(map(len, found))
 
 
 def _tell(cleaned: Cleaned) -> None:

@@ -23,7 +23,7 @@ ReasonOption = Annotated[str, typer.Option(help="Why, for whoever reads the hist
 _COLUMNS = ("Version", "Began", "By", "Ended", "Outcome", "Why")
 _SHOWN = 5
 _BAR_CELLS = 20
-_NO_EVIDENCE = "none yet: devices do not report yet, so it goes by hand"
+_NO_EVIDENCE = "not looked at: nothing judges what devices report yet, so it goes by hand"
 
 group = typer.Typer(no_args_is_help=True)
 
@@ -70,7 +70,10 @@ def start(
         list[TierChoice] | None, typer.Option(help="For these devices only; several times for several.")
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Share of errors above which it is taken back, such as 0.05.")
+        float | None,
+        typer.Option(
+            help="Share of errors above which it is to be taken back, such as 0.05; nothing acts on it yet."
+        ),
     ] = None,
     min_app_version: Annotated[str | None, typer.Option(help="The oldest app that may load it.")] = None,
     reason: ReasonOption = "",
@@ -266,7 +269,7 @@ def _of_running(running: Running) -> Iterator[tuple[str, str]]:
     yield "For", ", ".join(whose) or "every device"
     if version.min_app_version:
         yield "App", f"{version.min_app_version} or newer"
-    yield "Taken back above", f"{percent(version.rollback_threshold)} of errors"
+    yield "To be taken back above", f"{percent(version.rollback_threshold)} of errors"
     yield "Evidence", _NO_EVIDENCE
     yield "Began", f"{moment(rollout.started_at)} by {rollout.started_by or 'somebody'}"
     if rollout.reason:

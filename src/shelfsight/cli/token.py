@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for.")],
     scope: Annotated[
-        list[str], typer.Option(help="admin, channel:<ID>:read, channel:<ID>:write or device; several times.")
+        list[str], typer.Option(help="admin, channel:ID:read, channel:ID:write or device; may come several times.")
     ],
     channel: Annotated[str | None, typer.Option(help="Of the device, for the scope device.")] = None,
     expires: Annotated[int | None, typer.Option(min=1, max=36500, help="In how many days; by default never.")] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,11 +16,15 @@ from shelfsight.training.report import ConfusedPair, SkippedFile
 from shelfsight.training.report_build import confused_pairs
 from shelfsight.training.rules import wilson_interval
 from shelfsight.training.source import display_name, read_source
+from shelfsight.training.trained_on import is_among, told_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
+    from shelfsight.bundle.coding import Floats
     from shelfsight.bundle.recogniser import Recogniser
+    from shelfsight.training.source import Listing, Photo
 
 _WORST_PAIRS = 10
 
@@ -29,6 +34,8 @@ class Evaluation(Document):
 
     `accuracy` and what follows count pictures of products that the recogniser knows, whatever its threshold;
     `answered` those at or above it. `unknown_*` count pictures of products that it was not trained on.
+    `trained_on` counts the pictures that are, byte for byte, of its training, None where nobody knows; `notes` say
+    what that means.
     """
 
     images: int
@@ -44,37 +51,64 @@ class Evaluation(Document):
     unknown_refused: float | None
     worst_pairs: tuple[ConfusedPair, ...]
     skipped: tuple[SkippedFile, ...]
+    trained_on: int | None
+    notes: tuple[str, ...]
 
 
-def evaluate(recogniser: Recogniser, source: Path, progress: Progress | None = None) -> Evaluation:
+def evaluate(
+    recogniser: Recogniser,
+    source: Path,
+    progress: Progress | None = None,
+    *,
+    training_photos: Collection[str] | None = None,
+) -> Evaluation:
     """Return how well the recogniser does on the photos of `source`, a folder or CSV as for training.
+
+    Args:
+        training_photos: the SHA-256 of what it was trained on; None where nobody knows.
 
     Raises:
         SourceError: the source cannot be used, or has no usable picture of a product that the recogniser knows.
     """
-    progress = progress or Silent()
     listing = read_source(source)
-    progress.stage("Recognising", len(listing.photos))
+    answers = _answers(recogniser, listing, source, progress or Silent())
     number = {product: index for index, product in enumerate(recogniser.labels)}
-    skipped = [SkippedFile(file=display_name(s.path, source), reason=s.reason) for s in listing.skipped]
-    rows, labels, files = [], [], []
-    answers = recognise_files(recogniser, [photo.path for photo in listing.photos])
-    for photo, (path, probabilities, reason) in zip(listing.photos, answers, strict=True):
-        progress.advance()
-        name = display_name(path, source)
-        if probabilities is None:
-            skipped.append(SkippedFile(file=name, reason=reason or ""))
-            continue
-        rows.append(probabilities)
-        labels.append(number.get(photo.product, -1))
-        files.append(name)
-    truth = np.array(labels, np.int64)
+    truth = np.array([number.get(photo.product, -1) for photo in answers.photos], np.int64)
     if not (truth >= 0).any():
         raise SourceError(
             f"{source} has no usable picture of a product that the recogniser knows: "
             "folders or the CSV's products must be named as in training"
         )
-    return _summary(recogniser, np.stack(rows), truth, files, skipped)
+    files = [display_name(photo.path, source) for photo in answers.photos]
+    measured = _summary(recogniser, np.stack(answers.probabilities), truth, files, answers.skipped)
+    if training_photos is None:
+        return measured
+    seen = sum(is_among(photo.path, training_photos) for photo in answers.photos if photo.product in number)
+    return measured.model_copy(update={"trained_on": seen, "notes": told_of(seen, measured.images)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Answers:
+    """The photos that could be used, what each was taken for, and what could not be used."""
+
+    photos: list[Photo]
+    probabilities: list[Floats]
+    skipped: list[SkippedFile]
+
+
+def _answers(recogniser: Recogniser, listing: Listing, source: Path, progress: Progress) -> _Answers:
+    progress.stage("Recognising", len(listing.photos))
+    skipped = [SkippedFile(file=display_name(s.path, source), reason=s.reason) for s in listing.skipped]
+    found = _Answers(photos=[], probabilities=[], skipped=skipped)
+    answers = recognise_files(recogniser, [photo.path for photo in listing.photos])
+    for photo, (path, probabilities, reason) in zip(listing.photos, answers, strict=True):
+        progress.advance()
+        if probabilities is None:
+            skipped.append(SkippedFile(file=display_name(path, source), reason=reason or ""))
+        else:
+            found.photos.append(photo)
+            found.probabilities.append(probabilities)
+    return found
 
 
 def _summary(
@@ -104,4 +138,6 @@ def _summary(
         unknown_refused=round(float(refused.mean()), 4) if len(refused) else None,
         worst_pairs=confused_pairs(pairs, recogniser.labels, files),
         skipped=tuple(skipped),
+        trained_on=None,
+        notes=(),
     )

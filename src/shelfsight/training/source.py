@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _NOT_PHOTOS = frozenset({"thumbs.db", "desktop.ini"})
 _LONGEST_ID = 200
+_NO_FILE = "the file does not exist"
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Co", "Cn"})
 """Unicode categories of control characters, of names that are no UTF-8, and of what nobody has defined."""
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -56,11 +57,27 @@ def display_name(path: Path, source: Path) -> str:
     return name.encode("utf-8", "replace").decode()
 
 
+def photos_in(folder: Path) -> list[Path]:
+    """Return the files in a folder, and in those below it, that may be photos.
+
+    Raises:
+        SourceError: there are none, or the folder cannot be read.
+    """
+    try:
+        found = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _ignored(path)]
+    except OSError as exc:
+        raise SourceError(f"cannot read {exc.filename or folder}: {exc.strerror}") from exc
+    if not found:
+        raise SourceError(f"{folder} has no photos in it: name photos, or a folder of them")
+    return found
+
+
 def read_source(source: Path) -> Listing:
     """Return the photos that a folder or a CSV file names; none of them is opened yet.
 
     Raises:
-        SourceError: the source is missing, cannot be read, or is a CSV without the columns `image` and `product`.
+        SourceError: the source is missing, cannot be read, has no sub-folders, or is a CSV without the columns
+            `image` and `product` or without a file that exists.
     """
     try:
         if source.is_dir():
@@ -75,9 +92,12 @@ def read_source(source: Path) -> Listing:
 def _read_folder(source: Path) -> Listing:
     photos: list[Photo] = []
     skipped: list[Skipped] = []
-    for entry in sorted(source.iterdir()):
-        if _ignored(entry):
-            continue
+    entries = [entry for entry in sorted(source.iterdir()) if not _ignored(entry)]
+    if not entries:
+        raise SourceError(f"{source} is empty: make a sub-folder per product, and put its photos there")
+    if not any(entry.is_dir() for entry in entries):
+        raise SourceError(f"photos lie directly in {source}: put them into a sub-folder per product")
+    for entry in entries:
         if not entry.is_dir():
             skipped.append(Skipped(path=entry, reason="not in a product's folder"))
             continue
@@ -122,6 +142,8 @@ def _read_csv(source: Path) -> Listing:
                     photos.append(Photo(path=path, product=product))
     except (UnicodeDecodeError, csv.Error) as exc:
         raise SourceError(f"{source} is not a CSV file in UTF-8 ({exc}): save it as CSV UTF-8") from exc
+    if not photos and skipped and all(one.reason.endswith(_NO_FILE) for one in skipped):
+        raise SourceError(f"none of the files that {source} names exists: paths are relative to the CSV")
     photos.sort(key=lambda photo: (photo.product, photo.path))
     return Listing(photos=tuple(photos), skipped=tuple(skipped))
 
@@ -133,7 +155,7 @@ def _row_problem(image: str, product: str, path: Path) -> str | None:
         exists = path.is_file()
     except (OSError, ValueError) as exc:
         return f"the file cannot be read ({exc})"
-    return _id_problem(product) or (None if exists else "the file does not exist")
+    return _id_problem(product) or (None if exists else _NO_FILE)
 
 
 def _id_problem(product: str) -> str | None:

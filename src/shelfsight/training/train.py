@@ -182,9 +182,8 @@ def _check_products(source: str, images: Sequence[Image], skipped: Sequence[Skip
     found = f"only {products[0]!r} has one" if products else "none has one"
     reasons = Counter(item.reason for item in skipped).most_common(1)
     why = f"; {len(skipped)} skipped, most often because: {reasons[0][0]}" if reasons else ""
-    raise TooFewProductsError(
-        f"{source}: two products with a usable picture are needed, {found}{why}. Add a second product with photos."
-    )
+    advice = "Add a second product with photos." if products else "Add photos that can be used."
+    raise TooFewProductsError(f"{source}: two products with a usable picture are needed, {found}{why}. {advice}")
 
 
 def _mostly_studio(images: Sequence[Image], source: Source) -> bool:
