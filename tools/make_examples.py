@@ -42,7 +42,7 @@ TRY = [
 
 
 def main() -> None:
-    """Copy the chosen photos and write the list of products."""
+    """Copy the chosen photos, and write the lists of products and of what the photos to try show."""
     parser = argparse.ArgumentParser(description="Choose the photos of the examples from the Grocery Store data set.")
     parser.add_argument("source", type=Path, metavar="GROCERY", help="checkout of it, with train.txt and val.txt")
     parser.add_argument("target", type=Path, help="folder for the examples")
@@ -63,6 +63,10 @@ def main() -> None:
     for name in TRY:
         photo = _photos(source, "val.txt", name)[0]
         shutil.copyfile(photo, target / "try" / f"{name.lower()}.jpg")
+    with (target / "try.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "product"])
+        writer.writerows([f"try/{name.lower()}.jpg", name.lower()] for name in sorted(TRY))
 
 
 def _photos(source: Path, part: str, name: str) -> list[Path]:
