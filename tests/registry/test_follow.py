@@ -52,6 +52,19 @@ def test_a_release_in_sql_is_followed_and_then_nothing_is_done(two: Registry) ->
     assert latest.read(two.storage, "T_1") == "1.0.1"
 
 
+def test_the_first_version_of_a_channel_is_told_of(registry: Registry, two: Registry, tiny_bundles: Bundles) -> None:
+    follower = Follower(two)
+    follower.look()
+    with registry.database.write() as tx:
+        tx.execute(text("INSERT INTO channels (id, token) VALUES ('T_7', 'ck_7')"))
+    publish(registry, Order(folder=tiny_bundles[0], channel="T_7"))
+    with capture_logs() as log:
+        follower.look()
+    assert [(one["event"], one["channel"], one["version"], one["before"]) for one in log] == [
+        ("version_live", "T_7", "1.0.0", None)
+    ]
+
+
 def test_the_first_look_is_at_what_was_left_by_a_publish_that_was_killed(two: Registry) -> None:
     two.storage.point("ml-models/T_1/latest", "v1.0.0")
     Follower(two).look()

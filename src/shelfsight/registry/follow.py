@@ -30,6 +30,7 @@ class Follower:
         self._registry = registry
         self._seen: dict[str, int] = {}
         self._live: dict[str, str | None] = {}
+        self._has_looked = False
         self._trouble: dict[str, str] = {}
 
     def look(self) -> None:
@@ -46,6 +47,7 @@ class Follower:
             self._seen |= {
                 channel: sequences[channel] for channel, done in zip(changed, followed, strict=True) if done
             }
+        self._has_looked = True
 
     def _follow(self, channel: str) -> bool:
         try:
@@ -56,8 +58,9 @@ class Follower:
             self._trouble[channel] = str(exc)
             return False
         self._trouble.pop(channel, None)
-        if self._live.get(channel, live) != live:  # not of every channel when a server starts
-            _log.info("version_live", channel=channel, version=live, before=self._live[channel])
+        before = self._live.get(channel)
+        if self._has_looked and before != live:  # not of every channel when a server starts
+            _log.info("version_live", channel=channel, version=live, before=before)
         self._live[channel] = live
         return True
 
