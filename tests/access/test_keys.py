@@ -42,7 +42,7 @@ def rotate(database: Database, kind: KeyKind = KeyKind.CONFIG, *, now_only: bool
 
 
 def retire(database: Database, kind: KeyKind = KeyKind.CONFIG) -> list[Key]:
-    return keys.retire(database, kind, by=ANNA)
+    return keys.retire(database, kind, by=ANNA, early=True)
 
 
 def states(database: Database) -> dict[str, KeyState]:
@@ -65,6 +65,17 @@ def stored(database: Database) -> dict[str, bytes]:
 def sequence_of(database: Database, channel: str) -> int:
     with database.read() as connection:
         return int(connection.scalar(select(channels.c.sequence).where(channels.c.id == channel)) or 0)
+
+
+def test_a_key_that_devices_may_not_have_forgotten_is_retired_only_on_purpose(database: Database) -> None:
+    (first,) = config_keys(database)
+    rotate(database)
+    with pytest.raises(ConflictError, match=r"half an hour.*Wait until \d\d:\d\d UTC, or add --yes"):
+        keys.retire(database, KeyKind.CONFIG, by=ANNA)
+    with database.write() as tx:
+        long_ago = datetime.now(UTC) - timedelta(minutes=31)
+        tx.execute(update(signing_keys).where(signing_keys.c.id == first.id).values(replaced_at=long_ago))
+    assert keys.retire(database, KeyKind.CONFIG, by=ANNA)[0].id == first.id
 
 
 def test_the_first_config_key_makes_itself_and_stays(database: Database) -> None:

@@ -33,7 +33,7 @@ def test_anybody_gets_the_keys_that_are_valid_the_current_one_first(each_world: 
     second = keys.rotate(database, KeyKind.CONFIG, by=COMMAND_LINE).id
     both = client.get(PATH).json()["keys"]
     assert [(key["keyId"], key["current"]) for key in both] == [(second, True), (first["keyId"], False)]
-    keys.retire(database, KeyKind.CONFIG, by=COMMAND_LINE)
+    keys.retire(database, KeyKind.CONFIG, by=COMMAND_LINE, early=True)
     assert [key["keyId"] for key in client.get(PATH).json()["keys"]] == [second]
 
 

@@ -54,7 +54,7 @@ def test_a_key_is_made_once_and_then_changed(data: Path) -> None:
         [first.strip(), "config", "replaced"],
     ]
     assert [key.id for key in config_keys(_database())] == [second.strip(), first.strip()]
-    assert done("keys", "retire") == first
+    assert done("keys", "retire", "--yes") == first
     assert [row[2] for row in _rows()] == ["current", "retired"]
     for action in ("key_created", "key_rotated", "key_retired"):
         assert [entry.actor for entry in audited(action)] == ["cli:anna"]
@@ -63,7 +63,7 @@ def test_a_key_is_made_once_and_then_changed(data: Path) -> None:
 def test_a_change_says_what_comes_next(data: Path) -> None:
     done("keys", "create")
     assert "Once every device has asked for its config: `shelfsight keys retire`" in run_here("keys", "rotate").stderr
-    assert "Devices that were off since 20" in run_here("keys", "retire").stderr
+    assert "Devices that were off since 20" in run_here("keys", "retire", "--yes").stderr
     assert "Devices must be paired again" in run_here("keys", "rotate", "--now").stderr
     done("keys", "create", "--kind", "url")
     assert "work until they expire" in run_here("keys", "rotate", "--kind", "url").stderr
@@ -136,7 +136,7 @@ def test_keys_are_shown_as_json_and_pem_and_never_what_they_sign_with(data: Path
         for one in blocks
     ]
     assert [key_id_of(der) for der in ders] == [config_key.id, replaced.id]
-    done("keys", "retire")
+    done("keys", "retire", "--yes")
     assert done("keys", "show", "--pem").count("BEGIN") == 1
     printed = text + json.dumps(shown)
     for private in (config_key.private_key[36:68], replaced.private_key[36:68], secret.secret):

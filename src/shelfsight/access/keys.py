@@ -23,7 +23,7 @@ from shelfsight.database.engine import SYSTEM
 from shelfsight.errors import ConflictError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy import Connection
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 LONGEST_SIGNED_URL = timedelta(days=7)
 """No URL may be signed for longer; a replaced secret is accepted for that long, so that none breaks."""
 
+_DEVICES_ASK_WITHIN = timedelta(minutes=30)
 _SECRET_BYTES = 32
 _SHOWN = 12
 
@@ -129,11 +130,14 @@ def rotate(database: Database, kind: KeyKind, *, by: Caller, now_only: bool = Fa
     return made.key
 
 
-def retire(database: Database, kind: KeyKind, *, by: Caller) -> list[Key]:
+def retire(database: Database, kind: KeyKind, *, by: Caller, early: bool = False) -> list[Key]:
     """Make keys that were replaced worth nothing, and return them; it cannot be undone, for what they sign with goes.
 
+    Args:
+        early: also a config key that devices which are on may not have forgotten yet: they must be paired again then.
+
     Raises:
-        ConflictError: none was replaced, or all are retired already.
+        ConflictError: none was replaced, all are retired already, or it would be early.
     """
     now = datetime.now(UTC)
     with database.write(actor=by.actor) as connection:
@@ -142,9 +146,21 @@ def retire(database: Database, kind: KeyKind, *, by: Caller) -> list[Key]:
             raise ConflictError(
                 f"no {kind} key is waiting to be retired: `shelfsight keys rotate --kind {kind}` replaces one"
             )
+        if kind is KeyKind.CONFIG and not early:
+            _check_not_early(replaced, now)
         _retire(connection, replaced, by=by, now=now)
         _tell_devices(connection, kind)
     return replaced
+
+
+def _check_not_early(replaced: Collection[Key], now: datetime) -> None:
+    last = max(key.replaced_at for key in replaced if key.replaced_at is not None)
+    if now < last + _DEVICES_ASK_WITHIN:
+        raise ConflictError(
+            f"the key was replaced at {last:%H:%M} UTC, and devices hear of the new one within half an hour: those "
+            "that have not would have to be paired again. "
+            f"Wait until {last + _DEVICES_ASK_WITHIN:%H:%M} UTC, or add --yes"
+        )
 
 
 def show(database: Database) -> list[Key]:

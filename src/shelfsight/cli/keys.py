@@ -57,7 +57,12 @@ def rotate(
 
 
 @group.command()
-def retire(kind: KindOption = "config") -> None:
+def retire(
+    kind: KindOption = "config",
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Also within half an hour of `rotate`; devices must be paired again then.")
+    ] = False,
+) -> None:
     """Make replaced keys worth nothing, and print their ids; it cannot be undone."""
     from shelfsight.access import keys
     from shelfsight.access.key_store import KeyKind
@@ -65,7 +70,7 @@ def retire(kind: KindOption = "config") -> None:
     from shelfsight.cli.service import opened_service
 
     with opened_service() as service:
-        retired = keys.retire(service.database, KeyKind(kind), by=service.caller)
+        retired = keys.retire(service.database, KeyKind(kind), by=service.caller, early=yes)
     for key in retired:
         print_plain(key.id)
         if kind == "config":

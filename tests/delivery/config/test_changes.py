@@ -87,7 +87,7 @@ def test_new_key_signs_beside_the_old_one_until_that_is_retired(rolling: ConfigS
     both = rolling.accepted(rolling.later().get(), old)
     assert "previousSignature" in both.document
     assert [key["keyId"] for key in both.document["keys"]][1:] == [key["keyId"] for key in first["keys"]]
-    keys.retire(rolling.database, KeyKind.CONFIG, by=COMMAND_LINE)
+    keys.retire(rolling.database, KeyKind.CONFIG, by=COMMAND_LINE, early=True)
     last = rolling.accepted(rolling.later().get(), both.trust).document
     assert "previousSignature" not in last
     assert last["signature"]["keyId"] == both.document["signature"]["keyId"]
