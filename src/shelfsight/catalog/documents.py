@@ -28,6 +28,7 @@ from shelfsight.catalog.rules import (
     TrainingStatus,
     Visibility,
 )
+from shelfsight.catalog.text import price_text
 
 Name = Annotated[str, Field(min_length=1, max_length=NAME_MOST)]
 Sku = Annotated[str, Field(min_length=1, max_length=128)]
@@ -193,7 +194,7 @@ class ProductDocument(ApiDocument):
             name=product.name,
             sku=product.sku,
             barcodes=list(product.barcodes),
-            price=None if product.price is None else _decimal(product.price),
+            price=None if product.price is None else price_text(product.price),
             currency=product.currency,
             created_at=product.created_at,
             deleted_at=product.deleted_at,
@@ -291,12 +292,6 @@ class ChangesDocument(ApiDocument):
 
     items: list[ChangeDocument]
     revision: int = Field(description="Of the last of the channel's changes")
-
-
-def _decimal(amount: Decimal) -> str:
-    """Return an amount with two places, or as many as it has."""
-    text = f"{amount.normalize():f}"
-    return text if len(text.partition(".")[2]) > 1 else f"{amount:.2f}"
 
 
 def _named(document: ApiDocument, among: Any) -> dict[str, Any]:

@@ -158,12 +158,11 @@ def _row(sale: Sale) -> tuple[str, ...]:
 
 
 def _show(found: Summary) -> None:
+    from shelfsight.catalog.text import plain
     from shelfsight.cli.output import print_table
-    from shelfsight.till.rules import quantity_text
 
     rows = [
-        (one.product_id, one.name, quantity_text(one.quantity), str(one.sales), _money(one.amounts))
-        for one in found.products
+        (one.product_id, one.name, plain(one.quantity), str(one.sales), _money(one.amounts)) for one in found.products
     ]
     everything = ("In all", "", "", str(found.sales), _money(found.amounts))
     print_table(
@@ -172,6 +171,6 @@ def _show(found: Summary) -> None:
 
 
 def _money(amounts: Mapping[str, Decimal]) -> str:
-    from shelfsight.till.rules import price_text
+    from shelfsight.catalog.text import price_text
 
     return ", ".join(f"{price_text(amount)} {currency}" for currency, amount in amounts.items()) or "–"

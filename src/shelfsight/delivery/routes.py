@@ -18,6 +18,7 @@ from shelfsight.delivery import store
 from shelfsight.delivery.signing import SignedUrl, SignedVersion, Terms, sign_files, sign_version
 from shelfsight.delivery.store import DownloadCount
 from shelfsight.errors import TooManyRequestsError, UsageError
+from shelfsight.moments import is_sensible, nearest
 from shelfsight.registry.publish import Registry
 from shelfsight.registry.store import release_policy
 
@@ -26,9 +27,6 @@ router = APIRouter(prefix="/api/v1", tags=["delivery"])
 MOST_PATHS = 100
 DAYS = 7
 """How far back downloads are listed, unless somebody says."""
-
-_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
-"""Of all hours in which something was downloaded."""
 
 Path = Annotated[str, Field(max_length=400, examples=["T_1/v1.4.2/model.ort"])]
 
@@ -132,8 +130,8 @@ def _wanted(
     now = datetime.now(UTC)
     first, last = since or now - timedelta(days=DAYS), until or now
     return _Wanted(
-        since=min(max(first, _EARLIEST), _LATEST),
-        until=min(max(last, _EARLIEST), _LATEST),
+        since=nearest(first),
+        until=nearest(last),
         after=_position(cursor),
         limit=limit,
     )
@@ -173,7 +171,6 @@ def _position(cursor: str | None) -> tuple[datetime, str, str, str] | None:
         at = datetime.fromisoformat(hour)
     except (TypeError, ValueError):
         at = None
-    is_moment = at is not None and at.tzinfo is not None and _EARLIEST <= at < _LATEST
-    if at is None or not is_moment or not all(map(is_storable, (file, version, actor))):
+    if at is None or not is_sensible(at) or not all(map(is_storable, (file, version, actor))):
         raise UsageError(f"{str(cursor)[:40]!r} is no cursor of this list: use nextCursor of the page before")
     return at, file, version, actor

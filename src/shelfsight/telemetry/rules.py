@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from shelfsight.moments import is_sensible
+
 MOST_EVENTS = 500
 """That one request may bring."""
 
 EVENTS_A_MINUTE = 6_000
 """Of a channel: a supermarket's 50 tills, each recognising once a second, reporting that and its shadow's answer."""
-
-_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class EventKind(StrEnum):
@@ -67,6 +67,6 @@ def moment(at: datetime) -> datetime:
         ValueError: no clock shows it.
     """
     aware = at if at.tzinfo else at.replace(tzinfo=UTC)
-    if not _EARLIEST <= aware < _LATEST:
+    if not is_sensible(aware):
         raise ValueError("no clock shows that: a year is 1970 to 9998")
     return aware

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, Field
 
 from shelfsight.api.documents import ApiDocument
 from shelfsight.catalog.documents import Currency, ProductId
+from shelfsight.catalog.text import plain, price_text
 from shelfsight.till.rules import (
     BATCH_MOST,
     DEVICE_MOST,
@@ -24,8 +25,6 @@ from shelfsight.till.rules import (
     SaleLine,
     SoldInAll,
     Summary,
-    price_text,
-    quantity_text,
     totals,
 )
 
@@ -121,7 +120,7 @@ class SaleLineDocument(ApiDocument):
             product_id=line.product_id,
             name=line.name,
             sku=line.sku,
-            quantity=quantity_text(line.quantity),
+            quantity=plain(line.quantity),
             unit_price=None if line.unit_price is None else price_text(line.unit_price),
             currency=line.currency,
             amount=None if line.amount is None else price_text(line.amount),
@@ -188,7 +187,7 @@ class SoldDocument(ApiDocument):
             product_id=sold.product_id,
             name=sold.name,
             sku=sold.sku,
-            quantity=quantity_text(sold.quantity),
+            quantity=plain(sold.quantity),
             sales=sold.sales,
             amounts=_amounts(sold.amounts),
         )

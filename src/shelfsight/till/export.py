@@ -7,7 +7,7 @@ import io
 from datetime import UTC
 from typing import TYPE_CHECKING
 
-from shelfsight.till.rules import price_text, quantity_text
+from shelfsight.catalog.text import plain, price_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -68,7 +68,7 @@ def _rows(sale: Sale) -> Iterator[tuple[str, ...]]:
             guarded(line.product_id),
             guarded(line.name),
             guarded(line.sku or ""),
-            quantity_text(line.quantity),
+            plain(line.quantity),
             "" if line.unit_price is None else price_text(line.unit_price),
             "" if line.amount is None else price_text(line.amount),
             line.currency or "",

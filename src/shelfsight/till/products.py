@@ -17,8 +17,8 @@ from enum import StrEnum
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from shelfsight.catalog.text import price_text
 from shelfsight.till import store
-from shelfsight.till.rules import price_text
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -17,6 +17,7 @@ from shelfsight.api.services import ServicesOf
 from shelfsight.catalog.sequence import SEQUENCE_HEADER, sequence_header
 from shelfsight.catalog.store import channels
 from shelfsight.errors import AccessError, UsageError
+from shelfsight.moments import is_sensible
 from shelfsight.till import sales, store
 from shelfsight.till.documents import (
     NewSalesDocument,
@@ -34,7 +35,6 @@ from shelfsight.till.rules import (
     NewSale,
     Position,
     blamed,
-    is_sensible,
     period_of,
 )
 

@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
+from shelfsight.catalog.text import plain
 from shelfsight.errors import ProductNotFoundError, SaleConflictError, UsageError
+from shelfsight.moments import is_sensible, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,7 +34,6 @@ MODEL_VERSION_MOST = 64
 _PRICE_BELOW = Decimal(10) ** 10
 _PRICE_PLACES = 4
 _NAMED_MOST = 3
-_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _USUAL_PLACES = 2
 _PLACES = {
@@ -206,14 +207,9 @@ class Receipt:
     received_at: datetime
 
 
-def is_sensible(at: datetime) -> bool:
-    """Return whether any clock may show a moment: one with a time zone, of 1970 to 9998."""
-    return at.tzinfo is not None and _EARLIEST <= at < _LATEST
-
-
 def period_of(since: datetime | None, until: datetime | None, device: str | None) -> Period:
     """Return a period; of moments that no clock shows, the nearest that one may show."""
-    first, last = (None if at is None else min(max(at, _EARLIEST), _LATEST) for at in (since, until))
+    first, last = (None if at is None else nearest(at) for at in (since, until))
     return Period(since=first, until=last, device=device)
 
 
@@ -234,8 +230,8 @@ def fingerprint(sale: NewSale) -> str:
         "lines": [
             [
                 line.product_id,
-                _plain(line.quantity),
-                None if line.unit_price is None else _plain(line.unit_price),
+                plain(line.quantity),
+                None if line.unit_price is None else plain(line.unit_price),
                 line.currency,
             ]
             for line in sale.lines
@@ -326,17 +322,6 @@ def totals(lines: Iterable[SaleLine]) -> dict[str, Decimal]:
     return dict(sorted(sums.items()))
 
 
-def price_text(amount: Decimal) -> str:
-    """Return an amount of money with two places, or as many as it has."""
-    text = _plain(amount)
-    return text if len(text.partition(".")[2]) > 1 else f"{amount:.2f}"
-
-
-def quantity_text(quantity: Decimal) -> str:
-    """Return a quantity with as many places as it has: 2, 0.347."""
-    return _plain(quantity)
-
-
 def _check_line(line: NewLine) -> None:
     if not 0 < line.quantity <= QUANTITY_MOST:
         raise UsageError(f"quantity is {line.quantity}: it must be above 0, and {QUANTITY_MOST} at most")
@@ -379,10 +364,6 @@ def _booked_line(said: NewSale, place: int, product: SoldProduct) -> SaleLine:
 def _has_places(number: Decimal, places: int) -> bool:
     """Return whether a number has at most so many places that are not zero."""
     return number == number.quantize(Decimal(1).scaleb(-places))
-
-
-def _plain(number: Decimal) -> str:
-    return f"{number.normalize():f}"
 
 
 def _list_of(names: Iterable[str], apart: str = ", ") -> str:

@@ -8,6 +8,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from shelfsight.api.guards import asker_of
 from shelfsight.api.services import Services, ServicesOf
 from shelfsight.catalog.store import channels, images, products
+from shelfsight.catalog.zones import zone_of
 from shelfsight.errors import ConflictError, NotFoundError
 from shelfsight.jobs import requests, store
 from shelfsight.jobs.documents import TrainingDocument
@@ -15,7 +16,7 @@ from shelfsight.jobs.outcome import TOO_FEW, outcome
 from shelfsight.jobs.trainings import Training, TrainingState
 from shelfsight.rollout import store as rollouts
 from shelfsight.web import login, pairing, versions
-from shelfsight.web.pages import TEMPLATES, Administrator, page, refused, zone_of
+from shelfsight.web.pages import TEMPLATES, Administrator, page, refused
 
 router = APIRouter(include_in_schema=False)
 router.include_router(login.router)

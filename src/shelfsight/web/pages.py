@@ -4,7 +4,6 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fastapi import Depends, Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -68,14 +67,6 @@ Administrator = Annotated[Caller, Depends(_administrator)]
 """An administrator, who is logged in."""
 Writer = Annotated[Caller, Depends(_writer)]
 """An administrator, or a token that may change the channel in the path, `{channel_id}`."""
-
-
-def zone_of(name: str) -> tzinfo:
-    """Return a time zone; UTC where somebody has written into the table what is none."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, OSError, ValueError):
-        return UTC
 
 
 def _moment(at: datetime | None, zone: tzinfo = UTC) -> str:

@@ -6,7 +6,6 @@ import secrets
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import delete as delete_rows
 from sqlalchemy import exists, insert, select, update
@@ -26,9 +25,10 @@ from shelfsight.catalog.rules import (
 )
 from shelfsight.catalog.store import due
 from shelfsight.catalog.store.changes import Entry, lock, record
+from shelfsight.catalog.zones import check_time_zone
 from shelfsight.database import tables
 from shelfsight.database.tables import channels
-from shelfsight.errors import ConflictError, NotFoundError, StaleWriteError, UsageError
+from shelfsight.errors import ConflictError, NotFoundError, StaleWriteError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -47,7 +47,7 @@ def create(connection: Connection, channel_id: str, values: ChannelValues, stamp
     """
     empty = Channel(id=channel_id, name=channel_id, token=_new_token(), created_at=stamp.at)
     channel = with_values(empty, values)
-    _check_time_zone(channel.settings.time_zone)
+    check_time_zone(channel.settings.time_zone)
     if connection.scalar(select(channels.c.id).where(channels.c.id == channel_id)) is not None:
         raise ConflictError(f"channel {channel_id!r} is there already: choose another id")
     row = {"id": channel.id, "created_at": channel.created_at, **_columns(channel)}
@@ -100,7 +100,7 @@ def change(
         )
     after = with_values(before, values)
     if after.settings.time_zone != before.settings.time_zone:
-        _check_time_zone(after.settings.time_zone)
+        check_time_zone(after.settings.time_zone)
     return before if after == before else _save(connection, after, stamp)
 
 
@@ -250,17 +250,3 @@ def _channel(row: Row[Any]) -> Channel:
 
 def _new_token() -> str:
     return f"ck_{secrets.token_hex(16)}"
-
-
-def _check_time_zone(name: str) -> None:
-    """Refuse a time zone that this machine does not know: what it knows lies on its disk."""
-    try:
-        ZoneInfo(name)
-    except (OSError, ValueError) as exc:  # ZoneInfoNotFoundError is a KeyError, and a folder's name an OSError
-        raise UsageError(_unknown_zone(name)) from exc
-    except KeyError:
-        raise UsageError(_unknown_zone(name)) from None
-
-
-def _unknown_zone(name: str) -> str:
-    return f"timeZone is {name!r}, which is no time zone: use a name such as Europe/Berlin"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlalchemy import select, update
 
 from shelfsight.catalog import retrain
 from shelfsight.catalog.retrain import Due
 from shelfsight.catalog.rules import ChannelSettings, RetrainTrigger
+from shelfsight.catalog.zones import zone_of
 from shelfsight.database.tables import channels
 
 if TYPE_CHECKING:
@@ -82,15 +81,7 @@ def _save(connection: Connection, channel_id: str, decide: Callable[[Due, Channe
         model_retrain_triggers=frozenset(set(RetrainTrigger) & set(row.model_retrain_triggers)),
         model_retrain_debounce_seconds=row.model_retrain_debounce_seconds,
     )
-    after = decide(before, settings, _zone(row.time_zone))
+    after = decide(before, settings, zone_of(row.time_zone))
     if after != before:
         values = {column.name: getattr(after, column.name) for column in _DUE}
         connection.execute(update(channels).where(channels.c.id == channel_id).values(values))
-
-
-def _zone(name: str) -> tzinfo:
-    """Return a time zone; UTC where somebody has written into the table what is none."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, OSError, ValueError):
-        return UTC
