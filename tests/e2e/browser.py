@@ -117,7 +117,8 @@ def picture_sha256(picture: NDArray[np.uint8]) -> str:
 def launch_chromium() -> Iterator[Browser]:
     """Yield a browser without a screen."""
     # WebGL on the processor where there is no card: Teachable Machine's other way takes four times as long.
-    arguments = ["--no-sandbox", "--enable-unsafe-swiftshader"]
+    # On a busy machine WebGL on the processor is slow: the watchdog would take it for hung, and end it.
+    arguments = ["--no-sandbox", "--enable-unsafe-swiftshader", "--disable-gpu-watchdog"]
     with (
         sync_playwright() as playwright,
         playwright.chromium.launch(executable_path=CHROMIUM, args=arguments) as browser,

@@ -182,8 +182,15 @@ def _check_products(source: str, images: Sequence[Image], skipped: Sequence[Skip
     found = f"only {products[0]!r} has one" if products else "none has one"
     reasons = Counter(item.reason for item in skipped).most_common(1)
     why = f"; {len(skipped)} skipped, most often because: {reasons[0][0]}" if reasons else ""
-    advice = "Add a second product with photos." if products else "Add photos that can be used."
-    raise TooFewProductsError(f"{source}: two products with a usable picture are needed, {found}{why}. {advice}")
+    raise TooFewProductsError(
+        f"{source}: two products with a usable picture are needed, {found}{why}. {_advice(products, skipped)}"
+    )
+
+
+def _advice(products: Sequence[str], skipped: Sequence[SkippedImage]) -> str:
+    if products:
+        return "Add a second product with photos."
+    return "Add photos that can be used." if skipped else "Add two products with photos."
 
 
 def _mostly_studio(images: Sequence[Image], source: Source) -> bool:
