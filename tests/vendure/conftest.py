@@ -11,8 +11,11 @@ from shelfsight.partners.vendure.channels import model_fields
 from shelfsight.vendure.deploy import deploy
 from shelfsight.vendure.deploy_channel import find_channel
 from shelfsight.vendure.versions import list_versions
+from tests.catalog.site import Site, running_site, says
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from shelfsight.partners.vendure.client import VendureClient
     from shelfsight.partners.vendure.records import ModelFields, VendureChannel
     from shelfsight.vendure.deploy import DeployReport
@@ -62,3 +65,18 @@ def new_shop(server: VendureServer) -> Shop:
     """Return a new channel without a model."""
     made = server.channel("shop")
     return Shop(server, find_channel(server.admin, made.id), server.admin)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """The server of a shop, inside our own network."""
+    with running_site() as found:
+        yield found
+
+
+@pytest.fixture
+def other() -> Iterator[Site]:
+    """Another server inside, which is nobody's business."""
+    with running_site() as found:
+        found.answers["/secret"] = says(200, b"secret")
+        yield found

@@ -19,28 +19,12 @@ from tests.catalog.site import Site, running_site, says
 from tests.vendure.models import model_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from http.server import BaseHTTPRequestHandler
 
     from tests.vendure.conftest import Shop
     from tests.vendure.server import VendureServer
 
 HERE = "127.0.0.1"
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    """The server of a shop, inside our own network."""
-    with running_site() as found:
-        yield found
-
-
-@pytest.fixture
-def other() -> Iterator[Site]:
-    """Another server inside, which is nobody's business."""
-    with running_site() as found:
-        found.answers["/secret"] = says(200, b"secret")
-        yield found
 
 
 def fetch(site: Site, path: str, waits: list[float] | None = None) -> bytes:

@@ -13,27 +13,12 @@ from shelfsight.vendure.pictures import SILENT_MOST, TRIES, Pictures
 from tests.catalog.site import Site, running_site, says
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from http.server import BaseHTTPRequestHandler
 
     Answer = Callable[[BaseHTTPRequestHandler], None]
 
 HERE = "127.0.0.1"
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    """The server of a shop, inside our own network."""
-    with running_site() as found:
-        yield found
-
-
-@pytest.fixture
-def other() -> Iterator[Site]:
-    """Another server inside, which is nobody's business."""
-    with running_site() as found:
-        found.answers["/secret"] = says(200, b"secret")
-        yield found
 
 
 def pictures(site: Site, waits: list[float] | None = None) -> Pictures:

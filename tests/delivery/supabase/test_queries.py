@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from shelfsight.delivery.supabase.columns import COLUMNS
 from shelfsight.delivery.supabase.queries import (
-    COLUMNS,
     LONGEST_QUERY_BYTES,
     Condition,
     Group,

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from shelfsight.database.tables import channels
-from shelfsight.delivery.supabase.queries import COLUMNS
+from shelfsight.delivery.supabase.columns import COLUMNS
 from tests.delivery.shop import FILES, sha256
 
 if TYPE_CHECKING:

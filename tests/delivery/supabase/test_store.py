@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import insert, select
 
 from shelfsight.database.tables import channels, model_metadata
+from shelfsight.delivery.supabase.columns import COLUMNS
 from shelfsight.delivery.supabase.listing import Place, Sort
-from shelfsight.delivery.supabase.queries import COLUMNS, parse_query
+from shelfsight.delivery.supabase.queries import parse_query
 from shelfsight.delivery.supabase.store import objects, rows
 from shelfsight.delivery.supabase.store.objects import Content, ObjectRow, Part
 from shelfsight.errors import ConflictError, NotFoundError
