@@ -13,17 +13,37 @@ from shelfsight.catalog.store import channels
 from shelfsight.database import clock
 from shelfsight.database.tables import vendure_channels, vendure_orders, vendure_servers
 from shelfsight.vendure.connections import Wish, connect
+from shelfsight.vendure.rules import ConnectedChannel, Sells, SyncState
 from shelfsight.vendure.sync import Order, sync
 from tests.vendure.server import SUPERADMIN
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from shelfsight.database.engine import Database
     from shelfsight.storage import Storage
+    from shelfsight.vendure.rules import Server
     from shelfsight.vendure.sync import SyncResult
     from tests.vendure.server import ShopChannel, VendureServer
 
 CHANNEL = "T_1"
 SOMEBODY = Asker(actor="owner", address=None)
+
+
+def connected(server: Server, theirs: str, scan_at: datetime) -> ConnectedChannel:
+    """Return how `T_` and the id of a channel of Vendure is connected with it; it is scanned at `scan_at`."""
+    return ConnectedChannel(
+        channel=f"T_{theirs}",
+        server=server,
+        vendure_channel=theirs,
+        token="t",
+        sells=Sells.PRODUCTS,
+        deploys=False,
+        records_orders=False,
+        created_at=scan_at,
+        created_by="maria",
+        state=SyncState(scan_at=scan_at),
+    )
 
 
 @dataclass(frozen=True)

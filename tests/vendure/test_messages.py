@@ -19,8 +19,9 @@ from shelfsight.database.tables import channels, trainings, vendure_messages, ve
 from shelfsight.storage import open_storage
 from shelfsight.vendure import mirror_store, store
 from shelfsight.vendure.mirror_store import LOOK_AFTER
-from shelfsight.vendure.rules import ConnectedChannel, Sells, Server, SyncState
+from shelfsight.vendure.rules import Server
 from shelfsight.webhooks.rules import headers_of
+from tests.vendure.connected import connected
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -64,7 +65,7 @@ class Plugin:
             assert server
             for one in theirs:
                 tx.execute(insert(channels).values(id=f"T_{one}", token=f"ck_{one}"))
-                store.put_channel(tx, _connected(server, one, later))
+                store.put_channel(tx, connected(server, one, later))
 
     def rows(self) -> int:
         """Return how many products of how many channels are to be looked at."""
@@ -97,21 +98,6 @@ def plugin(database: Database, tmp_path: Path) -> Plugin:
     plugin.connect("ours", ["2", "3"])
     plugin.connect("other", ["4"])
     return plugin
-
-
-def _connected(server: Server, theirs: str, scan_at: datetime) -> ConnectedChannel:
-    return ConnectedChannel(
-        channel=f"T_{theirs}",
-        server=server,
-        vendure_channel=theirs,
-        token="t",
-        sells=Sells.PRODUCTS,
-        deploys=False,
-        records_orders=False,
-        created_at=scan_at,
-        created_by="maria",
-        state=SyncState(scan_at=scan_at),
-    )
 
 
 def test_events_let_products_be_looked_at_in_the_channels_that_may_have_them(plugin: Plugin) -> None:

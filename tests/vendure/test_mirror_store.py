@@ -12,7 +12,8 @@ from shelfsight.database import clock
 from shelfsight.database.tables import channels
 from shelfsight.vendure import mirror_store, store
 from shelfsight.vendure.mirror_store import LOOK_AFTER
-from shelfsight.vendure.rules import ConnectedChannel, Sells, Server, SyncState
+from shelfsight.vendure.rules import Server
+from tests.vendure.connected import connected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,19 +35,7 @@ def tx(database: Database) -> Iterator[Connection]:
         store.put_server(tx, SERVER, at=now, by="maria")
         for theirs in ("2", "3"):
             tx.execute(insert(channels).values(id=f"T_{theirs}", token=f"ck_{theirs}"))
-            one = ConnectedChannel(
-                channel=f"T_{theirs}",
-                server=SERVER,
-                vendure_channel=theirs,
-                token="t",
-                sells=Sells.PRODUCTS,
-                deploys=False,
-                records_orders=False,
-                created_at=now,
-                created_by="maria",
-                state=SyncState(scan_at=now),
-            )
-            store.put_channel(tx, one)
+            store.put_channel(tx, connected(SERVER, theirs, now))
             told(tx, f"T_{theirs}", again_at=now + LATER)
         yield tx
 

@@ -17,6 +17,7 @@ from enum import StrEnum
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from shelfsight.catalog.store import channels
 from shelfsight.catalog.text import price_text
 from shelfsight.till import store
 
@@ -149,7 +150,7 @@ class ProductLists:
     def _prepare(self, wanted: Wanted) -> ProductList:
         with self._database.read() as tx:
             at, rows = store.listing(tx, wanted.channel)
-            name = store.name(tx, wanted.channel)
+            name = channels.get(tx, wanted.channel).name
         revision = _revision(*at)
         body = _json({"revision": revision, "name": name, "products": [_product(row) for row in rows]})
         made = _packed(revision, body, wanted.packing)
@@ -173,7 +174,7 @@ class ProductLists:
             found = store.changed_since(tx, wanted.channel, since, most=CHANGED_MOST)
             if found is None:
                 return None
-            name = store.name(tx, wanted.channel)
+            name = channels.get(tx, wanted.channel).name
         at, rows, removed = found
         now = _revision(*at)
         products = [_product(row) for row in rows]

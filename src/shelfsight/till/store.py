@@ -201,18 +201,6 @@ def standing(tx: Connection, channel_id: str) -> tuple[int, datetime, int]:
     return row.revision, row.created_at, row.sequence
 
 
-def name(tx: Connection, channel_id: str) -> str:
-    """Return what a channel is called.
-
-    Raises:
-        NotFoundError: there is no such channel.
-    """
-    found: str | None = tx.scalar(select(channels.c.name).where(channels.c.id == channel_id))
-    if found is None:
-        raise NotFoundError(f"channel {channel_id!r} is not there")
-    return found
-
-
 def listing(tx: Connection, channel_id: str) -> tuple[tuple[int, datetime], list[ListedProduct]]:
     """Return what `revision` does, and the active products at that very revision, by id.
 
